@@ -1,0 +1,70 @@
+# Tandem's few commands; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GENERATE := $(BIN)/python -m grpc_tools.protoc -I protos \
+  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+PROTOS := $(shell find protos -name '*.proto')
+# Each part in a process of its own: the services' tests share topics' names, and each needs its own log.
+TEST_PARTS := tests/unit $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
+# Tests and benchmarks compute with the library's own threads; more processes gain nothing on a small machine.
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(STAMP) ## Start the platform, ingest examples/, ask, rate, show, stop
+	$(BIN)/tandem demo
+
+.PHONY: test
+test: $(STAMP) ## Every test: unit, contract, integration, end to end
+	@set -e; for part in $(TEST_PARTS); do echo "$$part"; $(BIN)/pytest $$part; done
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## Only the tests that take seconds: unit and contract
+	$(BIN)/pytest tests/unit tests/contract
+
+.PHONY: test-nightly
+test-nightly: $(STAMP) ## Faults at full size: 500 files while everything is killed in turn
+	TANDEM_FAULT_FILES=500 $(BIN)/pytest tests/e2e/test_faults.py --timeout 1800
+
+.PHONY: check
+check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format -d --exit-code
+	@$(MAKE) --no-print-directory drift
+	$(BIN)/pytest tests/unit tests/contract
+
+.PHONY: drift
+drift: $(STAMP) ## Check that gen/ is what protos/ makes
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	  $(GENERATE) --python_out=$$fresh --mypy_out=quiet:$$fresh --grpc_python_out=$$fresh --mypy_grpc_out=quiet:$$fresh $(PROTOS) && \
+	  diff -r -x __pycache__ $$fresh gen || { echo 'gen/ is not what protos/ makes: run make protos' >&2; exit 1; }
+
+.PHONY: protos
+protos: $(STAMP) ## Generate gen/ from protos/
+	$(BIN)/buf format -w
+	rm -rf gen && mkdir gen
+	$(GENERATE) --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS)
+
+.PHONY: bench
+bench: $(STAMP) ## Measure the platform beside its references: a table, and JSON in build/
+	$(BIN)/python -m bench
+
+.PHONY: clean
+clean: ## Remove the environment and what the tools left
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(STAMP): pyproject.toml deploy/local/install.sh
+	deploy/local/install.sh $(PYTHON) $(VENV)
+	@touch $(STAMP)
