@@ -1,0 +1,1 @@
+"""Tandem's services: each a folder, run as `python -m services.NAME`."""

@@ -1,0 +1,1 @@
+"""The small kernel that every service shares; it knows no service."""

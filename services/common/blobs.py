@@ -1,0 +1,69 @@
+"""Contents by their digest, in any store that fsspec reaches."""
+
+import asyncio
+import hashlib
+import uuid
+
+import fsspec
+
+from services.common.errors import Unavailable
+
+
+class BlobMissing(Unavailable):
+    """The store does not hold the blob."""
+
+    reason = "BLOB_MISSING"
+
+
+def digest_of(content: bytes) -> str:
+    """Return the SHA-256 of `content`, hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class Blobs:
+    """A content-addressed store: writing the same content twice is one blob."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is a folder or any fsspec URL, such as s3://bucket/prefix."""
+        self._files, self._root = fsspec.core.url_to_fs(url)
+
+    async def put(self, tenant_id: str, content: bytes) -> str:
+        """Store `content` for a tenant and return its key."""
+        return await asyncio.to_thread(self._put, tenant_id, content)
+
+    async def get(self, key: str) -> bytes:
+        """Return a blob.
+
+        Raises:
+            BlobMissing: there is none under `key`.
+        """
+        try:
+            content: bytes = await asyncio.to_thread(self._files.cat_file, self._path(key))
+        except FileNotFoundError as error:
+            raise BlobMissing("the blob store does not hold the content", key=key) from error
+        return content
+
+    async def delete(self, key: str) -> None:
+        """Remove a blob; one that is not there is no error."""
+        await asyncio.to_thread(self._remove, self._path(key))
+
+    def _put(self, tenant_id: str, content: bytes) -> str:
+        digest = digest_of(content)
+        key = f"{tenant_id}/{digest[:2]}/{digest}"
+        if not self._files.exists(self._path(key)):
+            self._write(self._path(key), content)
+        return key
+
+    def _write(self, path: str, content: bytes) -> None:
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        # Written aside and moved, so that no reader ever sees half a blob.
+        aside = f"{path}.{uuid.uuid4().hex}"
+        self._files.pipe_file(aside, content)
+        self._files.mv(aside, path)
+
+    def _remove(self, path: str) -> None:
+        if self._files.exists(path):
+            self._files.rm_file(path)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"

@@ -1,0 +1,297 @@
+"""The event log: a producer that waits for the broker, and consumers that commit last.
+
+kafka-python is synchronous, so its calls run in threads. Records are protobuf; W3C trace
+context travels in their headers.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+
+from services.common.errors import Unavailable
+from services.common.telemetry import RECORD_SECONDS, RECORDS, inject
+
+DOCUMENTS_CHANGED = "documents.changed"
+DOCUMENTS_INDEXED = "documents.indexed"
+DOCUMENTS_DEAD = "documents.dead"
+INTERACTIONS = "interactions"
+RATINGS = "ratings"
+ADAPTERS = "adapters"
+
+PARTITIONS = {
+    DOCUMENTS_CHANGED: 4,
+    DOCUMENTS_INDEXED: 4,
+    DOCUMENTS_DEAD: 1,
+    INTERACTIONS: 4,
+    RATINGS: 4,
+    ADAPTERS: 1,
+}
+
+SESSION_TIMEOUT_MS = 6000
+POLL_MS = 200
+RETRY_SECONDS = 0.5
+
+# The driver's own would wait up to 30 seconds before it tries a broker that is back again.
+CONNECTION = {"reconnect_backoff_max_ms": 1000, "bootstrap_timeout_ms": 5000, "request_timeout_ms": 5000}
+
+log = structlog.get_logger()
+
+
+class BusUnavailable(Unavailable):
+    """The event log did not take a record."""
+
+    reason = "BUS_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record read from, or to be written to, a topic."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    partition: int = -1
+    offset: int = -1
+
+
+Handle = Callable[[Sequence[Record]], Awaitable[None]]
+
+
+def key_of(tenant_id: str, object_id: str) -> bytes:
+    """Return the key that keeps one object's records in order."""
+    return f"{tenant_id}/{object_id}".encode()
+
+
+async def ensure_topics(bootstrap: str) -> None:
+    """Create the topics that are missing.
+
+    Raises:
+        BusUnavailable: the broker cannot be reached.
+    """
+    try:
+        await asyncio.to_thread(_create_topics, bootstrap)
+    except KafkaError as error:
+        raise BusUnavailable("the event log cannot be reached", bootstrap=bootstrap) from error
+
+
+def _create_topics(bootstrap: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, **CONNECTION)
+    try:
+        missing = set(PARTITIONS) - set(admin.list_topics())
+        for topic in missing:
+            with contextlib.suppress(TopicAlreadyExistsError):
+                admin.create_topics([NewTopic(topic, PARTITIONS[topic], 1)])
+    finally:
+        admin.close()
+
+
+def _topic_ids(admin: Any) -> dict[str, str]:
+    return {topic["name"]: topic["topic_id"] for topic in admin.describe_topics(list(PARTITIONS))}
+
+
+class Producer:
+    """Writes records; `send` returns when the broker has them all."""
+
+    def __init__(self, bootstrap: str, timeout_seconds: float = 10.0) -> None:
+        self._bootstrap = bootstrap
+        self._timeout_seconds = timeout_seconds
+        self._admin: Any = None
+        self._producer: Any = None
+        self._topic_ids: dict[str, str] = {}
+        self._lost = True
+        self._checking = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect, and create the topics.
+
+        Raises:
+            BusUnavailable: the broker cannot be reached.
+        """
+        try:
+            await self._reconnect_if_lost()
+        except KafkaError as error:
+            raise BusUnavailable("the event log cannot be reached", bootstrap=self._bootstrap) from error
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    async def ping(self) -> None:
+        """Raise BusUnavailable unless the broker answers."""
+        await ensure_topics(self._bootstrap)
+
+    async def send(self, records: Sequence[Record]) -> None:
+        """Write `records` and wait until the broker has acknowledged each.
+
+        Raises:
+            BusUnavailable: some record was not acknowledged in time; some may have been.
+        """
+        try:
+            await self._reconnect_if_lost()
+            futures = await asyncio.to_thread(self._enqueue, records)
+            async with asyncio.timeout(self._timeout_seconds):
+                await asyncio.gather(*map(_awaitable, futures))
+            await self._check_topics_were_kept()
+        except (KafkaError, TimeoutError) as error:
+            self._lost = True
+            raise BusUnavailable("the event log did not take the records") from error
+
+    async def _reconnect_if_lost(self) -> None:
+        async with self._checking:
+            if self._lost:
+                await asyncio.to_thread(self._connect)
+                self._lost = False
+
+    async def _check_topics_were_kept(self) -> None:
+        # A broker that lost its topics acknowledges records, and forgets them once the topics are made again.
+        async with self._checking:
+            if await asyncio.to_thread(_topic_ids, self._admin) != self._topic_ids:
+                raise UnknownTopicOrPartitionError("the broker lost its topics")
+
+    def _connect(self) -> None:
+        self._close()
+        _create_topics(self._bootstrap)
+        self._admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, **CONNECTION)
+        self._topic_ids = _topic_ids(self._admin)
+        self._producer = KafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            # A broker that lost its state refuses the idempotent producer for ever; one
+            # request in flight keeps the order instead, and consumers tolerate repeats.
+            enable_idempotence=False,
+            max_in_flight_requests_per_connection=1,
+            linger_ms=1,
+            delivery_timeout_ms=8000,
+            max_block_ms=5000,
+            **CONNECTION,
+        )
+
+    def _close(self) -> None:
+        if self._producer is not None:
+            self._producer.close(5)
+        if self._admin is not None:
+            self._admin.close()
+        self._producer = self._admin = None
+
+    def _enqueue(self, records: Sequence[Record]) -> list[Any]:
+        return [
+            self._producer.send(
+                record.topic,
+                key=record.key,
+                value=record.value,
+                headers=[(key, value.encode()) for key, value in record.headers.items()],
+            )
+            for record in records
+        ]
+
+
+def _awaitable(kafka_future: Any) -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    kafka_future.add_callback(lambda _: loop.call_soon_threadsafe(settle, None))
+    kafka_future.add_errback(lambda error: loop.call_soon_threadsafe(settle, error))
+    return future
+
+
+@contextlib.asynccontextmanager
+async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
+    """Give a connected producer, trying again until the broker is there."""
+    producer = Producer(bootstrap)
+    while True:
+        try:
+            await producer.start()
+            break
+        except BusUnavailable as error:
+            log.warning("bus_unavailable", detail=str(error.__cause__)[:300])
+            await asyncio.sleep(RETRY_SECONDS)
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Which records a consumer group wants, and how many at a time."""
+
+    bootstrap: str
+    topics: tuple[str, ...]
+    group: str
+    max_records: int = 100
+
+
+async def consume(subscription: Subscription, handle: Handle) -> None:
+    """Hand every record to `handle`, in batches, for ever; commit after it returns.
+
+    Delivery is at least once. When `handle` raises, or the broker goes away, the consumer
+    starts again from the last commit. `handle` itself deals with records that can never
+    succeed. A broker that lost everything is read from its beginning.
+    """
+    while True:
+        try:
+            await _consume_until_it_fails(subscription, handle)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing may end the consumer; it is logged and tried again
+            log.warning(
+                "consumer_restarts", topics=subscription.topics, error=type(error).__name__, detail=str(error)[:300]
+            )
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _consume_until_it_fails(subscription: Subscription, handle: Handle) -> None:
+    await ensure_topics(subscription.bootstrap)
+    consumer = await asyncio.to_thread(_open_consumer, subscription)
+    try:
+        while True:
+            batches = await asyncio.to_thread(consumer.poll, POLL_MS, subscription.max_records)
+            records = [_record(partition, raw) for partition, batch in batches.items() for raw in batch]
+            if records:
+                with RECORD_SECONDS.labels(records[0].topic).time():
+                    await handle(records)
+                RECORDS.labels(records[0].topic, "handled").inc(len(records))
+                await asyncio.to_thread(consumer.commit)
+    finally:
+        await asyncio.shield(asyncio.to_thread(consumer.close, autocommit=False))
+
+
+def _open_consumer(subscription: Subscription) -> Any:
+    return KafkaConsumer(
+        *subscription.topics,
+        bootstrap_servers=subscription.bootstrap,
+        group_id=subscription.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
+        # A batch of slow documents may take long; heartbeats tell of a dead process all the same.
+        max_poll_interval_ms=24 * 3600 * 1000,
+        metadata_max_age_ms=5000,
+        **CONNECTION | {"request_timeout_ms": 10_000},
+    )
+
+
+def _record(partition: Any, raw: Any) -> Record:
+    headers = {key: value.decode("utf-8", "replace") for key, value in raw.headers or ()}
+    return Record(partition.topic, raw.key or b"", raw.value or b"", headers, partition.partition, raw.offset)
+
+
+def traced(topic: str, key: bytes, value: bytes) -> Record:
+    """Return a record to send that carries the current trace context."""
+    return Record(topic, key, value, inject({}))

@@ -1,0 +1,164 @@
+"""What happens around every RPC: identity, errors to statuses, one span, one metric, one log line."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from opentelemetry.trace import SpanKind
+
+from services.common.errors import ServiceError
+from services.common.identity import METADATA_KEY, Identity, IdentityMissing, set_caller
+from services.common.telemetry import RPC_FINISHED, RPC_SECONDS, extract, trace_id, tracer
+
+DOMAIN = "tandem"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# Anybody may ask these whether a service is alive and what it offers.
+OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
+
+# Turns an RPC's metadata into the identity it acts for, or raises Unauthenticated.
+Authenticate = Callable[[dict[str, str | bytes]], Awaitable[Identity]]
+
+_HIDDEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+
+log = structlog.get_logger()
+
+
+def signed_by(verify: Callable[[bytes], Identity]) -> Authenticate:
+    """Return an Authenticate that trusts only identities signed inside the platform."""
+
+    async def authenticate(metadata: dict[str, str | bytes]) -> Identity:
+        token = metadata.get(METADATA_KEY)
+        if not isinstance(token, bytes):
+            raise IdentityMissing("the call carries no identity")
+        return verify(token)
+
+    return authenticate
+
+
+def details_of(error: ServiceError) -> bytes:
+    """Return the google.rpc.Status with the error's ErrorInfo, and RetryInfo where it has one."""
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
+    details = [_packed(info)]
+    if error.retry_seconds is not None:
+        delay = duration_pb2.Duration(nanos=0)
+        delay.FromNanoseconds(int(error.retry_seconds * 1e9))
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    code: int = error.code.value[0]
+    return bytes(status_pb2.Status(code=code, message=str(error), details=details).SerializeToString())
+
+
+def _packed(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+class RpcInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every RPC of a server; the open services pass untouched."""
+
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
+
+    async def intercept_service(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(OPEN_SERVICES):
+            return handler
+        if handler.response_streaming:
+            return self._streaming(details.method, handler)
+        return self._unary(details.method, handler)
+
+    def _unary(self, method: str, handler: Any) -> Any:
+        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+        async def call(request: Any, context: Any) -> Any:
+            async with self._around(method, context):
+                return await inner(request, context)
+
+        make = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return make(call, handler.request_deserializer, handler.response_serializer)
+
+    def _streaming(self, method: str, handler: Any) -> Any:
+        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with self._around(method, context), contextlib.aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    yield response
+
+        make = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return make(call, handler.request_deserializer, handler.response_serializer)
+
+    @contextlib.asynccontextmanager
+    async def _around(self, method: str, context: Any) -> AsyncIterator[None]:
+        metadata = dict(context.invocation_metadata() or ())
+        parent = extract({key: value for key, value in metadata.items() if isinstance(value, str)})
+        outcome = _Outcome(method)
+        with tracer.start_as_current_span(method[1:], parent, SpanKind.SERVER):
+            try:
+                set_caller(await self._authenticate(metadata))
+                yield
+            except BaseException as error:
+                outcome.failed(error, context)
+                if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                    await _abort(method, context, error)
+                raise
+            finally:
+                outcome.record()
+
+
+async def _abort(method: str, context: Any, error: Exception) -> None:
+    """End the call with the status that `error` stands for; what is unknown shows nothing of itself."""
+    if isinstance(error, ServiceError):
+        await context.abort(error.code, str(error), ((DETAILS_KEY, details_of(error)),))
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() not in _HIDDEN:
+        details = tuple((key, value) for key, value in error.trailing_metadata() or () if key == DETAILS_KEY)
+        await context.abort(error.code(), error.details() or "", details)
+    log.error("unexpected_error", rpc=method, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+
+
+class _Outcome:
+    """How one RPC ended, for its metric and its log line."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._started = time.perf_counter()
+        self._code = grpc.StatusCode.OK
+        self._reason = ""
+
+    def failed(self, error: BaseException, context: Any) -> None:
+        self._code, self._reason = grpc.StatusCode.INTERNAL, type(error).__name__
+        match error:
+            case ServiceError():
+                self._code, self._reason = error.code, error.reason
+            case grpc.aio.AioRpcError():
+                self._code = error.code()
+            case asyncio.CancelledError() | GeneratorExit():
+                self._code = grpc.StatusCode.CANCELLED
+            case grpc.aio.AbortError():
+                self._code = context.code() or grpc.StatusCode.UNKNOWN
+
+    def record(self) -> None:
+        seconds = time.perf_counter() - self._started
+        RPC_SECONDS.labels(self._method, self._code.name).observe(seconds)
+        log.info(
+            RPC_FINISHED,
+            rpc=self._method,
+            code=self._code.name,
+            reason=self._reason,
+            ms=round(seconds * 1000, 2),
+            trace_id=trace_id(),
+        )

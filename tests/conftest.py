@@ -1,0 +1,96 @@
+"""The real parts, started once a session on free ports, and stopped by their process ids."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from services.cli import parts, postgres
+
+START_SECONDS = 30
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def running(command: parts.Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command.argv, env={**os.environ, **command.environment}, stdout=output, stderr=output, cwd=log.parent
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(command.stop_signal)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_port(address: str, process: subprocess.Popen[bytes]) -> None:
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"exited with {process.returncode}"
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(address)
+
+
+@pytest.fixture(scope="session")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of a real broker."""
+    address = free_address()
+    with running(parts.broker(address), tmp_path_factory.mktemp("broker") / "log") as process:
+        wait_for_port(address, process)
+        yield address
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a real Milvus."""
+    address, folder = free_address(), tmp_path_factory.mktemp("milvus")
+    with running(parts.milvus(folder / "milvus.db", address), folder / "log") as process:
+        wait_for_port(address, process)
+        yield f"http://{address}"
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SQLAlchemy's URL of a real PostgreSQL."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with running(parts.postgres(folder / "data"), folder / "log") as process:
+        # In a thread, for a test that asks for this may already be in a loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _until_it_answers(postgres.url_of(folder / "data"), process)).result()
+        yield postgres.url_of(folder / "data")
+
+
+async def _until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
+    import asyncpg
+
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"exited with {process.returncode}"
+        try:
+            connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        except (OSError, asyncpg.PostgresError):
+            await asyncio.sleep(0.1)
+        else:
+            await connection.close()
+            return
+    raise TimeoutError(url)
