@@ -1,0 +1,203 @@
+"""Between protobuf and the domain: records read and written, and what the RPCs take and answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from tandem.embed.v1 import events_pb2 as embed_pb
+from tandem.ingest.v1 import events_pb2
+from tandem.ingest.v1 import ingest_service_pb2 as pb
+
+from services.common.bus import DOCUMENTS_CHANGED, Record, key_of, traced
+from services.ingest.domain import (
+    FILES,
+    Answer,
+    Counts,
+    Document,
+    DocumentState,
+    Failure,
+    FilesConfig,
+    Indexed,
+    Removed,
+    Report,
+    Source,
+    SourceState,
+)
+
+_SOURCE_STATES = {
+    SourceState.ACTIVE: pb.SOURCE_STATE_ACTIVE,
+    SourceState.PAUSED: pb.SOURCE_STATE_PAUSED,
+    SourceState.DELETING: pb.SOURCE_STATE_DELETING,
+}
+_DOCUMENT_STATES = {
+    DocumentState.PENDING: pb.DOCUMENT_STATE_PENDING,
+    DocumentState.INDEXED: pb.DOCUMENT_STATE_INDEXED,
+    DocumentState.FAILED: pb.DOCUMENT_STATE_FAILED,
+    DocumentState.DELETING: pb.DOCUMENT_STATE_DELETING,
+}
+_STATES_BY_NUMBER = {int(number): state for state, number in _DOCUMENT_STATES.items()}
+
+
+class MalformedReport(ValueError):
+    """A record on `documents.indexed` that says nothing."""
+
+
+def changed_record(document: Document, source_name: str) -> Record:
+    """Return the record that carries the document's whole state."""
+    message = events_pb2.DocumentChanged(
+        tenant_id=document.tenant_id,
+        document_id=document.document_id,
+        source_id=document.source_id,
+        version=document.version,
+        deleted=document.withdrawn,
+    )
+    if not document.withdrawn:
+        message.MergeFrom(_content(document, source_name))
+    key = key_of(document.tenant_id, document.document_id)
+    return traced(DOCUMENTS_CHANGED, key, message.SerializeToString())
+
+
+def _content(document: Document, source_name: str) -> events_pb2.DocumentChanged:
+    draft = document.draft
+    return events_pb2.DocumentChanged(
+        blob_key=draft.blob_key,
+        content_digest=draft.content_digest,
+        size_bytes=draft.size_bytes,
+        media_type=draft.media_type,
+        external_id=draft.external_id,
+        title=draft.title,
+        uri=draft.uri,
+        readers=draft.readers,
+        metadata=_struct(dict(draft.metadata)),
+        changed_at=_timestamp(draft.changed_at),
+        source_name=source_name,
+    )
+
+
+def report_of(value: bytes) -> Report:
+    """Return what a record on `documents.indexed` reports.
+
+    Raises:
+        MalformedReport: it cannot be decoded, or holds no result or no time.
+    """
+    try:
+        message = embed_pb.DocumentIndexed.FromString(value)
+        at = message.finished_at.ToDatetime(UTC)
+    except (DecodeError, ValueError, OverflowError) as error:
+        raise MalformedReport(str(error)) from error
+    if not message.HasField("finished_at"):
+        raise MalformedReport("it has no time")
+    answer = _answer_of(message)
+    return Report(_stored(message.tenant_id), _stored(message.document_id), message.version, answer, at)
+
+
+def _answer_of(message: embed_pb.DocumentIndexed) -> Answer:
+    match message.WhichOneof("result"):
+        case "indexed":
+            return Indexed(message.indexed.chunk_count)
+        case "deleted":
+            return Removed()
+        case "failed":
+            return Failure(_stored(message.failed.reason) or "UNKNOWN", _stored(message.failed.message))
+    raise MalformedReport("it holds no result")
+
+
+def source_message(source: Source, counts: Counts) -> pb.Source:
+    """Return a source as the RPCs show it."""
+    message = pb.Source(
+        source_id=source.source_id,
+        name=source.name,
+        kind=source.kind,
+        state=_SOURCE_STATES[source.state],
+        readers=source.readers,
+        created_at=_timestamp(source.created_at),
+        last_sync_at=_timestamp(source.last_sync_at),
+        last_sync_error=source.last_sync_error,
+        counts=pb.SourceCounts(
+            pending=counts.pending,
+            indexed=counts.indexed,
+            failed=counts.failed,
+            deleting=counts.deleting,
+            chunks=counts.chunks,
+        ),
+    )
+    if source.config:
+        config = source.config
+        files = pb.FilesConfig(path=config.path, include=config.include, exclude=config.exclude, watch=config.watch)
+        message.files.CopyFrom(files)
+    else:
+        message.push.SetInParent()
+    return message
+
+
+def document_message(document: Document) -> pb.Document:
+    """Return a row of the manifest as the RPCs show it."""
+    draft = document.draft
+    failure = draft.failure or Failure("", "")
+    return pb.Document(
+        document_id=document.document_id,
+        source_id=document.source_id,
+        external_id=draft.external_id,
+        title=draft.title,
+        uri=draft.uri,
+        media_type=draft.media_type,
+        size_bytes=draft.size_bytes,
+        version=document.version,
+        state=_DOCUMENT_STATES[document.state],
+        failure_reason=failure.reason,
+        failure_message=failure.message,
+        chunk_count=document.chunk_count,
+        readers=draft.readers,
+        changed_at=_timestamp(draft.changed_at),
+        indexed_at=_timestamp(document.indexed_at),
+    )
+
+
+def files_config_of(message: pb.FilesConfig) -> FilesConfig:
+    """Return the configuration in a request."""
+    return FilesConfig(message.path, tuple(message.include), tuple(message.exclude), message.watch)
+
+
+def config_matches(request: pb.CreateSourceRequest) -> bool:
+    """Whether a request's config is that of its kind."""
+    return (request.WhichOneof("config") == "files") == (request.kind == FILES) and (
+        request.WhichOneof("config") is not None
+    )
+
+
+def state_of(number: int) -> DocumentState | None:
+    """Return the state of a protobuf number; None where it is unspecified, or none that we know."""
+    return _STATES_BY_NUMBER.get(number)
+
+
+def metadata_of(struct: Struct) -> dict[str, Any]:
+    """Return a struct as JSON has it."""
+    found: dict[str, Any] = MessageToDict(struct)
+    return found
+
+
+def datetime_of(stamp: Timestamp) -> datetime:
+    """Return a timestamp in UTC; raises ValueError where there is no such time."""
+    return stamp.ToDatetime(UTC)
+
+
+def _struct(values: dict[str, Any]) -> Struct:
+    struct = Struct()
+    struct.update(values)
+    return struct
+
+
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def _stored(text: str) -> str:
+    """Return text as PostgreSQL can keep it."""
+    return text.replace("\0", "")

@@ -1,0 +1,89 @@
+"""The tables of the schema `ingest`."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from services.common.database import schema_metadata
+from services.common.outbox import outbox_table
+
+SCHEMA = "ingest"
+METADATA = schema_metadata(SCHEMA)
+
+OUTBOX = outbox_table(METADATA)
+
+SOURCES = Table(
+    "sources",
+    METADATA,
+    Column("source_id", String, primary_key=True),
+    Column("tenant_id", String, nullable=False),
+    Column("name", String(collation="C"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("readers", ARRAY(String), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("sync_wanted", Boolean, nullable=False),
+    Column("last_sync_at", DateTime(timezone=True)),
+    Column("last_sync_error", String, nullable=False),
+    Column("root", String, nullable=False),
+    # The name of a source that is being deleted is free again.
+    Index("uq_sources_name", "tenant_id", "name", unique=True, postgresql_where=text("state <> 'deleting'")),
+    Index("ix_sources_state", "state"),
+)
+
+DOCUMENTS = Table(
+    "documents",
+    METADATA,
+    Column("document_id", String, primary_key=True),
+    Column("tenant_id", String, nullable=False),
+    Column("source_id", ForeignKey(SOURCES.c.source_id), nullable=False),
+    Column("external_id", String(collation="C"), nullable=False),
+    # Its SHA-256: a path may be longer than an index entry.
+    Column("external_key", String, nullable=False),
+    Column("title", String, nullable=False),
+    Column("uri", String, nullable=False),
+    Column("media_type", String, nullable=False),
+    Column("blob_key", String, nullable=False),
+    Column("content_digest", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("readers", ARRAY(String), nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("failure_reason", String, nullable=False),
+    Column("failure_message", String, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("indexed_at", DateTime(timezone=True)),
+    Column("awaiting", Boolean, nullable=False),
+    Column("published_at", DateTime(timezone=True)),
+    Column("publications", Integer, nullable=False),
+    UniqueConstraint("source_id", "external_key"),
+    Index("ix_documents_tenant", "tenant_id", "source_id", "state"),
+    Index("ix_documents_awaiting", "published_at", postgresql_where=text("awaiting")),
+)
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("rpc", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("source_id", ForeignKey(SOURCES.c.source_id, ondelete="CASCADE"), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Index("ix_requests_at", "at"),
+)

@@ -1,0 +1,25 @@
+"""What ingest tells Prometheus."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.common.telemetry import SECONDS
+
+DOCUMENTS = Counter("tandem_ingest_documents_total", "Documents that came into a state.", ["state"])
+REPUBLISHED = Counter("tandem_ingest_republished_total", "Changes given to the log again, for want of an answer.")
+OUTBOX_DEPTH = Gauge("tandem_ingest_outbox_depth", "Records committed, not yet in the log.")
+OLDEST_UNINDEXED = Gauge(
+    "tandem_ingest_oldest_unindexed_seconds", "Age of the oldest change that the index has not answered."
+)
+FRESHNESS = Histogram(
+    "tandem_ingest_freshness_seconds",
+    "From a change at its source (`changed`; of changes since the source was made), or from its "
+    "record here (`recorded`), to the index.",
+    ["since"],
+    buckets=(*SECONDS, 300, 600, 1800),
+)
+SYNC_SECONDS = Histogram(
+    "tandem_ingest_sync_duration_seconds",
+    "Comparing a source with the manifest and recording every difference.",
+    ["outcome"],
+    buckets=(*SECONDS, 300, 600, 1800),
+)
