@@ -1,0 +1,1 @@
+"""Turns changed documents into passages in the index, and texts into vectors."""

@@ -1,0 +1,162 @@
+"""The passage index in Milvus: one collection a tenant."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import grpc
+import orjson
+from pymilvus import AsyncMilvusClient, MilvusException
+from pymilvus.exceptions import ErrorCode
+
+from services.common import index
+from services.common.errors import Unavailable
+from services.embed.adapters.milvus_rows import FIELDS, passage_of, row_of, stored_of
+from services.embed.domain import Passage, StoredPassage
+
+TIMEOUT_SECONDS = 20.0
+ROWS_A_REQUEST = 500
+# Milvus takes 64 MiB; a row of many readers is large.
+BYTES_A_REQUEST = 16 * 1024**2
+
+_STORED_FIELDS = [index.ID, index.DOCUMENT_ID, index.VERSION, index.ORDINAL, index.CONTENT_DIGEST]
+# Milvus numbers its faults; these say that a request can never work.
+_INPUT_ERRORS = range(1100, 1200)
+_NOT_LOADED = {101, 106}
+
+T = TypeVar("T")
+
+
+class IndexUnavailable(Unavailable):
+    """Milvus did not do what it was asked; it may the next time."""
+
+    reason = "INDEX_UNAVAILABLE"
+
+
+class MilvusPassageIndex:
+    """The collections of one embedding model, made when a tenant's first passage is written."""
+
+    def __init__(self, client: AsyncMilvusClient, model: str, dimensions: int) -> None:
+        self._client = client
+        self._model = model
+        self._dimensions = dimensions
+        self._loaded: set[str] = set()
+        self._creating = asyncio.Lock()
+
+    async def ping(self) -> None:
+        """Raise IndexUnavailable unless Milvus answers."""
+        async with self._translated():
+            await self._client.list_collections(timeout=TIMEOUT_SECONDS)
+
+    async def stored(self, tenant_id: str, document_ids: Sequence[str]) -> list[StoredPassage]:
+        """Return what is stored of the documents; all that was written before is seen."""
+        rows = await self._query(
+            tenant_id,
+            output_fields=_STORED_FIELDS,
+            filter=f"{index.DOCUMENT_ID} in {index.literal(list(document_ids))}",
+        )
+        return [stored_of(row) for row in rows]
+
+    async def passages(self, tenant_id: str, ids: Sequence[str]) -> list[Passage]:
+        """Return whole passages, with vectors; ids that are not there are left out."""
+        found: list[Passage] = []
+        for some in _runs(ids):
+            rows = await self._query(tenant_id, output_fields=FIELDS, ids=some)
+            found.extend(passage_of(tenant_id, row) for row in rows)
+        return found
+
+    async def upsert(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+        """Write passages, in their order, replacing those with the same ids."""
+        name = await self._existing(tenant_id) or await self._created(tenant_id)
+        for rows in _requests([row_of(passage) for passage in passages]):
+            await self._call(name, self._client.upsert(name, data=rows, timeout=TIMEOUT_SECONDS))
+
+    async def delete(self, tenant_id: str, ids: Sequence[str]) -> None:
+        """Remove passages; ids that are not there are no error."""
+        name = await self._existing(tenant_id) if ids else None
+        if name:
+            for some in _runs(ids):
+                await self._call(name, self._client.delete(name, ids=some, timeout=TIMEOUT_SECONDS))
+
+    async def _query(self, tenant_id: str, **query: object) -> list[index.Row]:
+        name = await self._existing(tenant_id)
+        if name is None:
+            return []
+        # Strong: rows of a version written a moment ago, perhaps by another replica, must be seen.
+        asked = self._client.query(name, timeout=TIMEOUT_SECONDS, consistency_level="Strong", **query)
+        return list(await self._call(name, asked))
+
+    async def _existing(self, tenant_id: str) -> str | None:
+        """Return the tenant's collection, loaded; None where it has none yet."""
+        name = index.collection_of(tenant_id, self._model)
+        if name not in self._loaded:
+            async with self._translated():
+                if not await self._client.has_collection(name, timeout=TIMEOUT_SECONDS):
+                    return None
+                await self._client.load_collection(name, timeout=TIMEOUT_SECONDS)
+            self._loaded.add(name)
+        return name
+
+    async def _created(self, tenant_id: str) -> str:
+        async with self._creating:
+            existing = await self._existing(tenant_id)
+            if existing:
+                return existing
+            name = index.collection_of(tenant_id, self._model)
+            async with self._translated():
+                await self._create(name)
+            self._loaded.add(name)
+            return name
+
+    async def _create(self, name: str) -> None:
+        indexes = self._client.prepare_index_params()
+        indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+        schema = index.schema_of(self._dimensions)
+        try:
+            await self._client.create_collection(
+                name, schema=schema, index_params=indexes, timeout=TIMEOUT_SECONDS, consistency_level="Bounded"
+            )
+        except MilvusException:
+            # Another replica may have been faster.
+            if not await self._client.has_collection(name, timeout=TIMEOUT_SECONDS):
+                raise
+            await self._client.load_collection(name, timeout=TIMEOUT_SECONDS)
+
+    async def _call(self, name: str, call: Awaitable[T]) -> T:
+        async with self._translated(name):
+            return await call
+
+    @asynccontextmanager
+    async def _translated(self, name: str = "") -> AsyncIterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise IndexUnavailable("the index cannot be reached") from error
+        except MilvusException as error:
+            if error.code in _INPUT_ERRORS or error.is_input_error:
+                raise
+            if error.code in {ErrorCode.COLLECTION_NOT_FOUND, *_NOT_LOADED} or "not loaded" in error.message:
+                # A Milvus that was restarted, or emptied: the next try loads it, or makes it.
+                self._loaded.discard(name)
+            raise IndexUnavailable("the index did not do it", milvus_code=error.code) from error
+
+
+def _runs(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), ROWS_A_REQUEST):
+        yield list(ids[start : start + ROWS_A_REQUEST])
+
+
+def _requests(rows: Sequence[index.Row]) -> Iterator[list[index.Row]]:
+    request: list[index.Row] = []
+    total = 0
+    for row in rows:
+        size = len(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY))
+        if request and (len(request) == ROWS_A_REQUEST or total + size > BYTES_A_REQUEST):
+            yield request
+            request, total = [], 0
+        request.append(row)
+        total += size
+    if request:
+        yield request

@@ -1,0 +1,102 @@
+"""Passages as rows of the index, cut to what its fields hold, and back."""
+
+from typing import Any
+
+import numpy as np
+
+from services.common import index
+from services.embed.domain import Change, Chunk, Passage, StoredPassage
+
+MAX_TITLE_BYTES = 4000
+MAX_URI_BYTES = 8000
+MAX_SOURCE_NAME_BYTES = 400
+
+FIELDS = [
+    index.ID,
+    index.DOCUMENT_ID,
+    index.VERSION,
+    index.SOURCE_ID,
+    index.SOURCE_NAME,
+    index.READERS,
+    index.TEXT,
+    index.DENSE,
+    index.TITLE,
+    index.URI,
+    index.HEADINGS,
+    index.ORDINAL,
+    index.START,
+    index.END,
+    index.PAGE,
+    index.CONTENT_DIGEST,
+    index.METADATA,
+    index.CHANGED_AT,
+]
+
+
+def row_of(passage: Passage) -> index.Row:
+    """Return the row of a passage."""
+    change, chunk = passage.change, passage.chunk
+    return {
+        index.ID: passage.id,
+        index.DOCUMENT_ID: change.document_id,
+        index.VERSION: change.version,
+        index.SOURCE_ID: change.source_id,
+        index.SOURCE_NAME: cut(change.source_name, MAX_SOURCE_NAME_BYTES),
+        index.READERS: list(change.readers),
+        index.TEXT: cut(chunk.text, index.MAX_TEXT_BYTES),
+        index.DENSE: passage.vector,
+        index.TITLE: cut(change.title, MAX_TITLE_BYTES),
+        index.URI: cut(change.uri, MAX_URI_BYTES),
+        index.HEADINGS: list(chunk.headings),
+        index.ORDINAL: passage.ordinal,
+        index.START: chunk.start,
+        index.END: chunk.end,
+        index.PAGE: chunk.page,
+        index.CONTENT_DIGEST: change.content_digest,
+        index.METADATA: dict(change.metadata),
+        index.CHANGED_AT: change.changed_at,
+    }
+
+
+def passage_of(tenant_id: str, row: dict[str, Any]) -> Passage:
+    """Return the passage of a row; what was embedded of it is not stored."""
+    change = Change(
+        tenant_id=tenant_id,
+        document_id=row[index.DOCUMENT_ID],
+        version=row[index.VERSION],
+        source_id=row[index.SOURCE_ID],
+        source_name=row[index.SOURCE_NAME],
+        content_digest=row[index.CONTENT_DIGEST],
+        title=row[index.TITLE],
+        uri=row[index.URI],
+        readers=tuple(row[index.READERS]),
+        metadata=row[index.METADATA],
+        changed_at=row[index.CHANGED_AT],
+    )
+    chunk = Chunk(
+        text=row[index.TEXT],
+        start=row[index.START],
+        end=row[index.END],
+        headings=tuple(row[index.HEADINGS]),
+        page=row[index.PAGE],
+        embedded_text="",
+        tokens=0,
+    )
+    return Passage(row[index.ID], change, chunk, row[index.ORDINAL], np.asarray(row[index.DENSE], dtype=np.float32))
+
+
+def stored_of(row: dict[str, Any]) -> StoredPassage:
+    """Return what must be known of a row."""
+    return StoredPassage(
+        id=row[index.ID],
+        document_id=row[index.DOCUMENT_ID],
+        version=row[index.VERSION],
+        ordinal=row[index.ORDINAL],
+        content_digest=row[index.CONTENT_DIGEST],
+    )
+
+
+def cut(text: str, max_bytes: int) -> str:
+    """Return as much of `text` as `max_bytes` of UTF-8 hold."""
+    encoded = text.encode("utf-8", "replace")
+    return text if len(encoded) <= max_bytes else encoded[:max_bytes].decode("utf-8", "ignore")

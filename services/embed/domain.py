@@ -1,0 +1,226 @@
+"""What `embed` speaks of: changes of documents, the passages made from them, and what became of each."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A document's whole state after a change; times are Unix milliseconds."""
+
+    tenant_id: str
+    document_id: str
+    version: int
+    deleted: bool = False
+    source_id: str = ""
+    source_name: str = ""
+    blob_key: str = ""
+    content_digest: str = ""
+    size_bytes: int = 0
+    media_type: str = ""
+    external_id: str = ""
+    title: str = ""
+    uri: str = ""
+    readers: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    changed_at: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells documents apart."""
+        return self.tenant_id, self.document_id
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, slide or sheet: its 1-based number, and the first character of its text."""
+
+    number: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """Markdown-like text; `pages` is empty where the format has none."""
+
+    text: str
+    title: str = ""
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a parsed document.
+
+    `text` ends with the document's characters [start, end). It is exactly those, but where a
+    table had to be split: then the table's header lines, which lie before `start`, come first.
+    """
+
+    text: str
+    start: int
+    end: int
+    headings: tuple[str, ...]
+    page: int
+    embedded_text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A row of the index."""
+
+    id: str
+    change: Change
+    chunk: Chunk
+    ordinal: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """What must be known of a row that is in the index already."""
+
+    id: str
+    document_id: str
+    version: int
+    ordinal: int
+    content_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The version is searchable; `embedded_count` of its chunks were new."""
+
+    version: int
+    chunk_count: int
+    embedded_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Nothing of the document is left."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The version cannot be indexed, whatever is tried."""
+
+    version: int
+    reason: str
+    message: str
+
+
+Outcome = Indexed | Deleted | Failed
+
+
+class DocumentRejected(Exception):
+    """The document can never be indexed as it is; the message holds no text of it."""
+
+    reason: ClassVar[str] = "DOCUMENT_REJECTED"
+
+
+class EncryptedDocument(DocumentRejected):
+    """It opens only with a password."""
+
+    reason = "ENCRYPTED_DOCUMENT"
+
+
+class MalformedDocument(DocumentRejected):
+    """It is broken, or not what it says it is."""
+
+    reason = "MALFORMED_DOCUMENT"
+
+
+class EmptyDocument(DocumentRejected):
+    """There is no text in it."""
+
+    reason = "EMPTY_DOCUMENT"
+
+
+class DocumentTooLarge(DocumentRejected):
+    """Its size is over the limit."""
+
+    reason = "DOCUMENT_TOO_LARGE"
+
+
+class ZipBomb(DocumentRejected):
+    """It would inflate to more than is allowed."""
+
+    reason = "ZIP_BOMB"
+
+
+class ParseTimeout(DocumentRejected):
+    """Parsing took too long."""
+
+    reason = "PARSE_TIMEOUT"
+
+
+class UnsupportedFormat(DocumentRejected):
+    """No parser knows it."""
+
+    reason = "UNSUPPORTED_FORMAT"
+
+
+class ParserCrashed(DocumentRejected):
+    """The parser died on it, or needed too much memory."""
+
+    reason = "PARSER_CRASHED"
+
+
+class InvalidVector(DocumentRejected):
+    """The model gave no direction for a text of it."""
+
+    reason = "INVALID_VECTOR"
+
+
+class ContentMissing(DocumentRejected):
+    """Its content is not in the blob store."""
+
+    reason = "BLOB_MISSING"
+
+
+class InvalidRecord(DocumentRejected):
+    """What is said about the document does not fit the index."""
+
+    reason = "INVALID_RECORD"
+
+
+def rejection_of(change: Change, error: DocumentRejected) -> Failed:
+    """Return the outcome that `error` means for `change`."""
+    return Failed(change.version, error.reason, str(error))
+
+
+def ids_of(change: Change, chunks: Sequence[Chunk]) -> Iterator[str]:
+    """Yield the ids of a document's chunks: the same text at the same count has the same id in every version."""
+    seen: dict[str, int] = {}
+    for chunk in chunks:
+        occurrence = seen[chunk.embedded_text] = seen.get(chunk.embedded_text, -1) + 1
+        parts = (change.tenant_id, change.document_id, chunk.embedded_text, str(occurrence))
+        yield hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def newest(changes: Sequence[Change]) -> list[Change]:
+    """Return the newest change of each document, in the order in which the documents first came."""
+    kept: dict[tuple[str, str], Change] = {}
+    for change in changes:
+        known = kept.get(change.key)
+        if known is None or change.version >= known.version:
+            kept[change.key] = change
+    return list(kept.values())
+
+
+def is_complete(stored: Sequence[StoredPassage], version: int) -> bool:
+    """Return whether `stored` is all of `version` and nothing else.
+
+    The row with ordinal 0 is written after all others of its document, so it tells.
+    """
+    return any(row.ordinal == 0 for row in stored) and all(row.version == version for row in stored)

@@ -1,0 +1,179 @@
+"""Brings changed documents into the index: parse, cut, embed what is new, write, then remove what is old."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from services.common.blobs import BlobMissing, Blobs
+from services.common.errors import Unavailable
+from services.embed.chunking.chunker import Chunker
+from services.embed.domain import (
+    Change,
+    Chunk,
+    ContentMissing,
+    Deleted,
+    DocumentRejected,
+    Indexed,
+    Outcome,
+    StoredPassage,
+    ids_of,
+    is_complete,
+    rejection_of,
+)
+from services.embed.ports import DocumentParser, PassageIndex
+from services.embed.validation import refuse_unstorable
+from services.embed.writing import Draft, Plan, Writer
+
+# Documents that are parsed, embedded and written together, and how many such groups overlap:
+# while one is embedded, the next is parsed and the one before is written.
+_GROUP = 32
+_GROUPS_AT_ONCE = 3
+_BLOB_ATTEMPTS = 4
+
+T = TypeVar("T")
+
+
+class BlobsUnavailable(Unavailable):
+    """The blob store did not answer."""
+
+    reason = "BLOBS_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How a document's text is got and cut."""
+
+    blobs: Blobs
+    parser: DocumentParser
+    chunker: Chunker
+    max_bytes: int
+
+    async def chunks_of(self, change: Change) -> list[Chunk]:
+        """Return the chunks of the document as it is now.
+
+        Raises:
+            DocumentRejected: it can never be read.
+        """
+        content = await self._content(change)
+        document = await self.parser.parse(content, change)
+        title = change.title or document.title or PurePosixPath(change.external_id).stem
+        return await asyncio.to_thread(self.chunker.chunk, document, title)
+
+    async def _content(self, change: Change) -> bytes:
+        patient = AsyncRetrying(
+            retry=retry_if_exception_type(BlobMissing),
+            stop=stop_after_attempt(_BLOB_ATTEMPTS),
+            wait=wait_exponential(0.2),
+            reraise=True,
+        )
+        try:
+            return await patient(self.blobs.get, change.blob_key)
+        except BlobMissing as error:
+            raise ContentMissing("the content is not in the blob store") from error
+        except OSError as error:
+            raise BlobsUnavailable("the blob store did not answer") from error
+
+
+class Indexer:
+    """Makes the index say what changes say."""
+
+    def __init__(self, index: PassageIndex, reader: Reader, writer: Writer) -> None:
+        self._index = index
+        self._reader = reader
+        self._writer = writer
+
+    async def index(self, changes: Sequence[Change]) -> list[Outcome | None]:
+        """Return what became of each change; None where a newer one is on its way.
+
+        `changes` are of different documents. Doing it again changes nothing.
+
+        Raises:
+            Unavailable: trying all of it again may help.
+        """
+        tenants: dict[str, list[Change]] = defaultdict(list)
+        for change in changes:
+            tenants[change.tenant_id].append(change)
+        outcomes: dict[tuple[str, str], Outcome | None] = {}
+        for some in tenants.values():
+            outcomes |= await self._index_tenant(some)
+        return [outcomes[change.key] for change in changes]
+
+    async def withdraw(self, change: Change) -> None:
+        """Remove what is stored of a document whose newest version cannot be indexed."""
+        stored = await self._index.stored(change.tenant_id, [change.document_id])
+        await self._index.delete(change.tenant_id, [row.id for row in stored if row.version <= change.version])
+
+    async def _index_tenant(self, changes: Sequence[Change]) -> dict[tuple[str, str], Outcome | None]:
+        stored: dict[str, list[StoredPassage]] = defaultdict(list)
+        for row in await self._index.stored(changes[0].tenant_id, [change.document_id for change in changes]):
+            stored[row.document_id].append(row)
+        at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
+
+        async def index_group(group: Sequence[Change]) -> list[Outcome | None]:
+            async with at_once:
+                plans = await _all(self._plan(change, stored[change.document_id]) for change in group)
+                return await self._writer.carry_out(group[0].tenant_id, plans)
+
+        groups = list(_groups(changes))
+        outcomes = await _all(index_group(group) for group in groups)
+        return {
+            change.key: outcome
+            for group, results in zip(groups, outcomes, strict=True)
+            for change, outcome in zip(group, results, strict=True)
+        }
+
+    async def _plan(self, change: Change, stored: Sequence[StoredPassage]) -> Plan:
+        newest = max((row.version for row in stored), default=0)
+        complete = is_complete(stored, newest)
+        if newest > change.version or (newest == change.version and complete and not change.deleted):
+            # Said again, because whoever waits for it may not have heard.
+            return Plan(Indexed(newest, len(stored)) if complete else None)
+        ids = tuple(row.id for row in stored)
+        if change.deleted:
+            return Plan(Deleted(change.version), stale_ids=ids)
+        try:
+            refuse_unstorable(change, self._reader.max_bytes)
+            if complete and {row.content_digest for row in stored} == {change.content_digest} != {""}:
+                return await self._rewritten(change, ids)
+            return await self._rebuilt(change, ids)
+        except DocumentRejected as error:
+            # The version replaced what is stored, so that must not be found any more.
+            return Plan(rejection_of(change, error), stale_ids=ids)
+
+    async def _rewritten(self, change: Change, ids: Sequence[str]) -> Plan:
+        """Plan the same chunks and vectors under what else changed: readers, title, place."""
+        passages = [replace(passage, change=change) for passage in await self._index.passages(change.tenant_id, ids)]
+        if len(passages) != len(ids):
+            return await self._rebuilt(change, ids)
+        return Plan(Indexed(change.version, len(passages)), written=tuple(passages))
+
+    async def _rebuilt(self, change: Change, ids: Sequence[str]) -> Plan:
+        chunks = await self._reader.chunks_of(change)
+        known = set(ids)
+        drafts = tuple(
+            Draft(id_, change, chunk, ordinal, is_stored=id_ in known)
+            for ordinal, (id_, chunk) in enumerate(zip(ids_of(change, chunks), chunks, strict=True))
+        )
+        kept = {draft.id for draft in drafts}
+        stale = tuple(id_ for id_ in ids if id_ not in kept)
+        return Plan(Indexed(change.version, len(drafts)), drafts=drafts, stale_ids=stale)
+
+
+def _groups(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    for start in range(0, len(changes), _GROUP):
+        yield changes[start : start + _GROUP]
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what all of `work` returns; the first failure stops the rest and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]

@@ -1,0 +1,61 @@
+"""What `embed` needs from outside: an embedding model, its tokenizer, a parser, and the index."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.embed.domain import Change, ParsedDocument, Passage, StoredPassage, Vector
+
+
+class Embedder(Protocol):
+    """A model that gives texts their vectors; called from one thread at a time."""
+
+    @property
+    def dimensions(self) -> int:
+        """The length of each vector."""
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        """Return unit vectors, float32, shape (len(texts), dimensions)."""
+
+
+class Tokens(Protocol):
+    """Counts tokens as the embedding model does."""
+
+    @property
+    def special(self) -> int:
+        """How many tokens the model adds to each text."""
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """Return each text's number of tokens, special ones left out."""
+
+
+class DocumentParser(Protocol):
+    """Reads files that may be hostile."""
+
+    async def parse(self, content: bytes, change: Change) -> ParsedDocument:
+        """Return the document in `content`.
+
+        Raises:
+            DocumentRejected: it can never be read.
+        """
+
+
+class PassageIndex(Protocol):
+    """The index of one embedding model, by tenant.
+
+    Every method raises IndexUnavailable where trying again may help.
+    """
+
+    async def ping(self) -> None:
+        """Raise unless the index answers."""
+
+    async def stored(self, tenant_id: str, document_ids: Sequence[str]) -> list[StoredPassage]:
+        """Return what is stored of the documents; all that was written before is seen."""
+
+    async def passages(self, tenant_id: str, ids: Sequence[str]) -> list[Passage]:
+        """Return whole passages, with vectors; ids that are not there are left out."""
+
+    async def upsert(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+        """Write passages, replacing those with the same ids."""
+
+    async def delete(self, tenant_id: str, ids: Sequence[str]) -> None:
+        """Remove passages; ids that are not there are no error."""

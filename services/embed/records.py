@@ -1,0 +1,84 @@
+"""The records of documents' topics as values of the domain, and back."""
+
+from datetime import datetime
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
+from tandem.embed.v1 import events_pb2
+from tandem.ingest.v1 import events_pb2 as ingest_pb2
+
+from services.common.bus import DOCUMENTS_DEAD, DOCUMENTS_INDEXED, Record, key_of, traced
+from services.embed.domain import Change, Deleted, Failed, Indexed, InvalidRecord, Outcome
+
+
+def change_of(record: Record) -> Change:
+    """Return the change that a record tells of.
+
+    Raises:
+        InvalidRecord: it cannot be read, or does not say which document it is about.
+    """
+    try:
+        message = ingest_pb2.DocumentChanged.FromString(record.value)
+        metadata = json_format.MessageToDict(message.metadata)
+        changed_at = message.changed_at.ToMilliseconds()
+    except (DecodeError, json_format.Error, ValueError, RecursionError) as error:
+        raise InvalidRecord("the record cannot be read") from error
+    if not (message.tenant_id and message.document_id and message.version > 0):
+        raise InvalidRecord("the record names no tenant, document or version")
+    return Change(
+        tenant_id=message.tenant_id,
+        document_id=message.document_id,
+        version=message.version,
+        deleted=message.deleted,
+        source_id=message.source_id,
+        source_name=message.source_name,
+        blob_key=message.blob_key,
+        content_digest=message.content_digest,
+        size_bytes=message.size_bytes,
+        media_type=message.media_type,
+        external_id=message.external_id,
+        title=message.title,
+        uri=message.uri,
+        readers=tuple(message.readers),
+        metadata=metadata,
+        changed_at=changed_at,
+    )
+
+
+def indexed_record(change: Change, outcome: Outcome, now: datetime) -> Record:
+    """Return the record that tells what became of a change; it carries the current trace."""
+    message = events_pb2.DocumentIndexed(
+        tenant_id=change.tenant_id, document_id=change.document_id, version=outcome.version, finished_at=_timestamp(now)
+    )
+    match outcome:
+        case Indexed():
+            message.indexed.chunk_count = outcome.chunk_count
+            message.indexed.embedded_count = outcome.embedded_count
+        case Deleted():
+            message.deleted.SetInParent()
+        case Failed():
+            message.failed.reason = outcome.reason
+            message.failed.message = outcome.message
+    return traced(DOCUMENTS_INDEXED, key_of(*change.key), message.SerializeToString())
+
+
+def dead_letter(record: Record, reason: str, detail: str, now: datetime) -> Record:
+    """Return the record that keeps what could not be processed, with why."""
+    message = events_pb2.DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        reason=reason,
+        message=detail,
+        failed_at=_timestamp(now),
+    )
+    return traced(DOCUMENTS_DEAD, record.key, message.SerializeToString())
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

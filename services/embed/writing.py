@@ -1,0 +1,128 @@
+"""Carries out what was planned for a group of documents: in few requests, and in an order that survives a crash."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from services.embed.domain import (
+    Change,
+    Chunk,
+    DocumentRejected,
+    Indexed,
+    InvalidVector,
+    Outcome,
+    Passage,
+    Vector,
+    rejection_of,
+)
+from services.embed.lanes import Lanes, Text
+from services.embed.metrics import CHUNKS
+from services.embed.ports import PassageIndex
+
+# A document of thousands of chunks is written as it goes, so that a crash loses little.
+_WAVE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A passage that has no vector yet; where it is stored already, it keeps that one."""
+
+    id: str
+    change: Change
+    chunk: Chunk
+    ordinal: int
+    is_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for one document; `outcome` is what it comes to if all goes well."""
+
+    outcome: Outcome | None
+    drafts: tuple[Draft, ...] = ()
+    written: tuple[Passage, ...] = ()
+    stale_ids: tuple[str, ...] = ()
+
+
+class Writer:
+    """Embeds and writes."""
+
+    def __init__(self, index: PassageIndex, lanes: Lanes) -> None:
+        self._index = index
+        self._lanes = lanes
+
+    async def carry_out(self, tenant_id: str, plans: Sequence[Plan]) -> list[Outcome | None]:
+        """Write what is planned, then remove what is stale, and return each plan's outcome.
+
+        The first passage of each document is written after all its others: a document that
+        has one is complete.
+        """
+        report = _Report()
+        await self._write(tenant_id, [passage for plan in plans for passage in plan.written])
+        drafts = [draft for plan in plans for draft in plan.drafts]
+        for first in (False, True):
+            for wave in _waves([draft for draft in drafts if (draft.ordinal == 0) is first]):
+                await self._write(tenant_id, await self._passages(tenant_id, wave, report))
+        stale = [id_ for plan in plans for id_ in (*plan.stale_ids, *report.withdrawn(plan))]
+        await self._index.delete(tenant_id, stale)
+        return [report.outcome_of(plan) for plan in plans]
+
+    async def _write(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+        heads = [passage for passage in passages if passage.ordinal == 0]
+        for some in ([passage for passage in passages if passage.ordinal != 0], heads):
+            if some:
+                await self._index.upsert(tenant_id, some)
+
+    async def _passages(self, tenant_id: str, drafts: Sequence[Draft], report: "_Report") -> list[Passage]:
+        """Return the drafts with their vectors; a document that has a text without one is reported."""
+        wanted = [draft.id for draft in drafts if draft.is_stored]
+        found = await self._index.passages(tenant_id, wanted) if wanted else []
+        vectors: dict[str, Vector | InvalidVector] = {passage.id: passage.vector for passage in found}
+        new = [draft for draft in drafts if draft.id not in vectors]
+        embedded = await self._lanes.embed_documents([Text(d.chunk.embedded_text, d.chunk.tokens) for d in new])
+        vectors.update(zip((draft.id for draft in new), embedded, strict=True))
+        report.count(len(found), new)
+        passages = []
+        for draft in drafts:
+            vector = vectors[draft.id]
+            if isinstance(vector, InvalidVector):
+                report.reject(draft.change, vector)
+            else:
+                passages.append(Passage(draft.id, draft.change, draft.chunk, draft.ordinal, vector))
+        return [passage for passage in passages if not report.is_rejected(passage.change)]
+
+
+class _Report:
+    """What is found out about documents while they are written."""
+
+    def __init__(self) -> None:
+        self._embedded: dict[str, int] = {}
+        self._rejected: dict[str, DocumentRejected] = {}
+
+    def count(self, reused: int, new: Sequence[Draft]) -> None:
+        CHUNKS.labels("reused").inc(reused)
+        CHUNKS.labels("embedded").inc(len(new))
+        for draft in new:
+            self._embedded[draft.change.document_id] = self._embedded.get(draft.change.document_id, 0) + 1
+
+    def reject(self, change: Change, error: DocumentRejected) -> None:
+        self._rejected[change.document_id] = error
+
+    def is_rejected(self, change: Change) -> bool:
+        return change.document_id in self._rejected
+
+    def withdrawn(self, plan: Plan) -> Iterator[str]:
+        if plan.drafts and self.is_rejected(plan.drafts[0].change):
+            yield from (draft.id for draft in plan.drafts)
+
+    def outcome_of(self, plan: Plan) -> Outcome | None:
+        if not plan.drafts or not isinstance(plan.outcome, Indexed):
+            return plan.outcome
+        change = plan.drafts[0].change
+        if change.document_id in self._rejected:
+            return rejection_of(change, self._rejected[change.document_id])
+        return replace(plan.outcome, embedded_count=self._embedded.get(change.document_id, 0))
+
+
+def _waves(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    for start in range(0, len(drafts), _WAVE):
+        yield drafts[start : start + _WAVE]
