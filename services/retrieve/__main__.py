@@ -1,0 +1,48 @@
+"""Starts the retrieve service."""
+
+import contextlib
+import logging
+
+from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
+
+from services.common.client import Outgoing, open_channel
+from services.common.identity import IdentitySigner
+from services.common.index import open_milvus
+from services.common.interceptors import signed_by
+from services.common.server import Service, run, serve
+from services.common.settings import PlatformSettings
+from services.common.telemetry import start_telemetry
+from services.retrieve.adapters.embedder import GrpcQueryEmbedder
+from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.servicer import RetrieveServicer
+from services.retrieve.settings import Settings
+
+
+async def main() -> None:
+    platform, settings = PlatformSettings(), Settings()
+    start_telemetry("retrieve", platform.log_level, platform.traces)
+    # pymilvus logs what it raises, with the filter, though we answer for it.
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+    signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
+    async with contextlib.AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel(settings.embed_address))
+        milvus = open_milvus(settings.milvus_uri, settings.milvus_token.get_secret_value())
+        stack.push_async_callback(milvus.close)
+        embedder, index = GrpcQueryEmbedder(channel), MilvusPassageIndex(milvus)
+        servicer = RetrieveServicer(embedder, index, Outgoing(signer))
+        await serve(
+            Service(
+                address=settings.address,
+                metrics_address=settings.metrics_address,
+                authenticate=signed_by(signer.verify),
+                register=lambda server: retrieve_service_pb2_grpc.add_RetrieveServiceServicer_to_server(
+                    servicer, server
+                ),
+                names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
+                pings=(index.ping, embedder.ping),
+            )
+        )
+
+
+if __name__ == "__main__":
+    run(main)

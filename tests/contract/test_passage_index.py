@@ -1,0 +1,286 @@
+"""Every PassageIndex finds what it should, for whom it should, and nothing else."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from services.common import index
+from services.retrieve.adapters.memory import MemoryPassageIndex
+from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.domain import passages_of
+from services.retrieve.ports import PassageIndex
+from tests.unit.retrieve.rows import DIMENSIONS, MODEL, axis, row, search
+
+TENANTS = itertools.count()
+HOSTILE = [
+    'quote " and \\ backslash',
+    '"]) or true or ARRAY_CONTAINS_ANY(readers, ["',
+    "' or 1 == 1 --",
+    "%_*?{x}",
+    "a/b~c.d",
+    "\\u0041\\n",
+    "العربية مع مسافات",
+    "日本語のテキスト",
+    "हिन्दी में पाठ",
+    "e\u0301 NFD",
+    "👩‍👩‍👧‍👦",
+    "\u202eright to left",
+    "\u2028line separator",
+    "\ufeff",
+    " ",
+]
+
+
+@dataclass(frozen=True)
+class Store:
+    """An index under test, and how its rows get in; each test has its own tenant."""
+
+    index: PassageIndex
+    tenant_id: str
+    create: Callable[[str], Awaitable[None]]
+    upsert: Callable[[str, list[dict]], Awaitable[None]]
+
+    async def write(self, *rows: dict, tenant_id: str = "") -> None:
+        collection = index.collection_of(tenant_id or self.tenant_id, MODEL)
+        await self.create(collection)
+        await self.upsert(collection, list(rows))
+
+    async def found(self, text: str = "some words", **facts) -> list[str]:
+        found = await self.index.search(search(text, **{"tenant_id": self.tenant_id} | facts))
+        return [hit.chunk_id for hit in found.hits]
+
+
+@pytest.fixture(params=["memory", "milvus"])
+async def store(request):
+    tenant_id = f"tenant-{next(TENANTS)}"
+    if request.param == "memory":
+        yield _memory_store(tenant_id)
+        return
+    client = index.open_milvus(request.getfixturevalue("milvus_uri"))
+    yield _milvus_store(client, tenant_id)
+    await client.close()
+
+
+def _memory_store(tenant_id: str) -> Store:
+    memory = MemoryPassageIndex()
+
+    async def create(collection):
+        memory.create(collection)
+
+    async def upsert(collection, rows):
+        memory.upsert(collection, rows)
+
+    return Store(memory, tenant_id, create, upsert)
+
+
+def _milvus_store(client, tenant_id: str) -> Store:
+    async def create(collection):
+        indexes = client.prepare_index_params()
+        indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+        await client.create_collection(collection, schema=index.schema_of(DIMENSIONS), index_params=indexes, timeout=10)
+
+    async def upsert(collection, rows):
+        await client.upsert(collection, rows, timeout=10)
+
+    return Store(MilvusPassageIndex(client), tenant_id, create, upsert)
+
+
+async def test_what_matches_by_meaning_and_by_words_comes_first(store):
+    await store.write(
+        row("neither", "nothing alike", dense=axis(3)),
+        row("words", "the warranty lasts two years", dense=axis(2)),
+        row("both", "warranty of two years", dense=axis(0)),
+        row("meaning", "guarantee", dense=(axis(0) + axis(1)) / 2**0.5),
+    )
+    found = await store.index.search(search("warranty years", tenant_id=store.tenant_id))
+    assert found.hits[0].chunk_id == "both"
+    assert {hit.chunk_id for hit in found.hits[1:3]} == {"words", "meaning"}
+    scores = [hit.score for hit in found.hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_a_hit_carries_everything_about_its_chunk(store):
+    written = row("one", "Grüße aus Köln", readers=["everyone"], version=7, ordinal=3, page=2, start_offset=40)
+    written |= {"end_offset": 54, "metadata": {"lang": "de", "n": 3, "list": [1, 2]}, "headings": ["Ü", "日本"]}
+    await store.write(written)
+    found = await store.index.search(search("Grüße", tenant_id=store.tenant_id))
+    (hit,) = found.hits
+    assert found.index_version == index.collection_of(store.tenant_id, MODEL)
+    assert (hit.chunk_id, hit.document_id, hit.version, hit.ordinal) == ("one", "doc-one", 7, 3)
+    assert (hit.text, hit.start_offset, hit.end_offset, hit.page) == ("Grüße aus Köln", 40, 54, 2)
+    assert (hit.headings, hit.metadata) == (("Ü", "日本"), {"lang": "de", "n": 3, "list": [1, 2]})
+    assert (hit.source_id, hit.source_name, hit.title) == ("src-1", "Wiki", "Title")
+    assert (hit.uri, hit.changed_at_ms) == ("file:///wiki.md", 1_700_000_000_000)
+
+
+async def test_only_who_may_read_a_chunk_finds_it(store):
+    await store.write(
+        row("public"),
+        row("team", readers=["group:team", "user:ada"]),
+        row("bob", readers=["user:bob"]),
+        row("nobody", readers=[]),
+    )
+    assert set(await store.found()) == {"public"}
+    assert set(await store.found(principals=("everyone", "group:team"))) == {"public", "team"}
+    assert set(await store.found(principals=("user:bob", "user:ada"))) == {"team", "bob"}
+    assert await store.found(principals=("user:bo", "user:", "")) == []
+
+
+async def test_without_principals_nothing_is_found(store):
+    await store.write(row("public"), row("nobody", readers=[]))
+    assert await store.found(principals=()) == []
+
+
+async def test_a_tenant_finds_its_own_chunks_only(store):
+    await store.write(row("mine"))
+    await store.write(row("theirs"), tenant_id=f"{store.tenant_id}-other")
+    assert await store.found() == ["mine"]
+    assert await store.found(tenant_id=f"{store.tenant_id}-other") == ["theirs"]
+
+
+async def test_tenants_whose_names_look_alike_in_milvus_stay_apart(store):
+    await store.write(row("dash"), tenant_id=f"{store.tenant_id}-x")
+    await store.write(row("dot"), tenant_id=f"{store.tenant_id}.x")
+    assert await store.found(tenant_id=f"{store.tenant_id}-x") == ["dash"]
+    assert await store.found(tenant_id=f"{store.tenant_id}.x") == ["dot"]
+
+
+async def test_a_tenant_without_an_index_finds_nothing_until_it_has_one(store):
+    before = await store.index.search(search(tenant_id=store.tenant_id))
+    assert (before.index_version, list(before.hits)) == ("", [])
+    await store.write(row("first"))
+    assert await store.found() == ["first"]
+
+
+async def test_an_index_without_rows_finds_nothing(store):
+    collection = index.collection_of(store.tenant_id, MODEL)
+    await store.create(collection)
+    found = await store.index.search(search(tenant_id=store.tenant_id))
+    assert (found.index_version, list(found.hits)) == (collection, [])
+
+
+async def test_chunks_without_words_are_found_by_meaning(store):
+    await store.write(row("signs", "!!!"))
+    assert await store.found("???") == ["signs"]
+
+
+async def test_sources_narrow_by_id_or_name(store):
+    await store.write(
+        row("wiki", source_id="s1", source_name="Wiki"),
+        row("drive", source_id="s2", source_name="Drive"),
+        row("crm", source_id="s3", source_name="CRM"),
+    )
+    assert set(await store.found(sources=("s1", "CRM"))) == {"wiki", "crm"}
+    assert await store.found(sources=("Drive",)) == ["drive"]
+    assert await store.found(sources=("s1, s2", "drive")) == []
+
+
+async def test_time_includes_its_start_and_excludes_its_end(store):
+    await store.write(*(row(str(time), changed_at=time) for time in (-1, 0, 1, 2, 3)))
+    assert set(await store.found(changed_after_ms=1, changed_before_ms=3)) == {"1", "2"}
+    assert set(await store.found(changed_after_ms=2)) == {"2", "3"}
+    assert set(await store.found(changed_before_ms=0)) == {"-1"}
+    assert await store.found(changed_after_ms=3, changed_before_ms=1) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"lang": "fr"}, {"fr"}),
+        ({"stars": 3.0}, {"en", "whole"}),
+        ({"stars": 3.5}, {"fr"}),
+        ({"open": True}, {"en"}),
+        ({"open": False}, {"fr"}),
+        ({"lang": "en", "open": True}, {"en"}),
+        ({"lang": "en", "open": False}, set()),
+        ({"lang": "EN"}, set()),
+        ({"missing": "x"}, set()),
+        ({"stars": "3"}, set()),
+        ({"stars": 1e300}, set()),
+    ],
+)
+async def test_metadata_must_be_equal(store, wanted, expected):
+    await store.write(
+        row("en", metadata={"lang": "en", "stars": 3, "open": True}),
+        row("fr", metadata={"lang": "fr", "stars": 3.5, "open": False}),
+        row("whole", metadata={"stars": 3.0}),
+        row("none"),
+    )
+    assert set(await store.found(metadata=wanted)) == expected
+
+
+async def test_all_filters_hold_together(store):
+    facts = {"source_id": "s1", "metadata": {"lang": "en"}, "changed_at": 5}
+    await store.write(
+        row("all", **facts),
+        row("other source", **facts | {"source_id": "s2"}),
+        row("other time", **facts | {"changed_at": 50}),
+        row("other metadata", **facts | {"metadata": {"lang": "fr"}}),
+        row("other reader", **facts | {"readers": ["user:bob"]}),
+    )
+    assert await store.found(sources=("s1",), changed_before_ms=10, metadata={"lang": "en"}) == ["all"]
+
+
+async def test_hostile_strings_in_filters_match_themselves_only(store):
+    rows = [
+        row(f"h{number}", readers=[text], source_name=text, metadata={"v": text, text: "named"})
+        for number, text in enumerate(HOSTILE)
+    ]
+    await store.write(*rows, row("plain", readers=["user:plain"]))
+    for number, text in enumerate(HOSTILE):
+        expected = [f"h{number}"]
+        assert await store.found(principals=(text,)) == expected
+        assert await store.found(principals=(text,), sources=(text,)) == expected
+        assert await store.found(principals=(text,), metadata={"v": text}) == expected
+        assert await store.found(principals=(text,), metadata={text: "named"}) == expected
+        assert await store.found(principals=("user:plain",), metadata={text: "named"}) == []
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\x01", "\x1b"])
+async def test_a_principal_with_a_control_character_reads_nothing_of_others(store, character):
+    await store.write(row("bob", readers=["user:bob"]), row("b", readers=["b"]))
+    assert await store.found(principals=(f"user:{character}bob", f'a"]{character}, ["b')) == []
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "AND OR NOT ( ) : ^ ~", "select * from x; drop", "x" * 8000, "é" * 8000])
+async def test_any_query_text_is_answered(store, text):
+    await store.write(row("one"))
+    assert await store.found(text) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [("Die Öffnungszeiten am Samstag", "offnungszeiten"), ("Garantie prolongée", "PROLONGEE"), ("보증 기간", "보증")],
+)
+async def test_words_are_found_in_any_case_and_accent(store, text, query):
+    if isinstance(store.index, MemoryPassageIndex):
+        pytest.skip("the memory index compares words as they are")
+    await store.write(row("other", "other", dense=axis(1)), row("one", text, dense=axis(1)))
+    assert (await store.found(query))[0] == "one"
+
+
+async def test_as_many_chunks_come_as_passages_need(store):
+    await store.write(*(row(f"c{number:03}", ordinal=number) for number in range(400)))
+    assert len(await store.found(top_k=1)) == 30
+    assert len(await store.found(top_k=100)) == 300
+
+
+async def test_of_two_versions_both_are_hits_and_the_newer_becomes_the_passage(store):
+    await store.write(
+        row("old", "return within 14 days", document_id="policy", version=1),
+        row("new", "return within 30 days", document_id="policy", version=2),
+    )
+    found = await store.index.search(search("return within 14 days", tenant_id=store.tenant_id))
+    assert {hit.version for hit in found.hits} == {1, 2}
+    (passage,) = passages_of(found.hits, 8)
+    assert passage.text == "return within 30 days"
+
+
+async def test_searches_at_once_do_not_mix(store):
+    await store.write(*(row(f"c{number}", readers=[f"user:{number}"]) for number in range(20)))
+    answers = await asyncio.gather(*(store.found(principals=(f"user:{number}",)) for number in range(20)))
+    assert answers == [[f"c{number}"] for number in range(20)]

@@ -1,0 +1,134 @@
+"""The servicer reads requests and writes answers, on the memory adapters."""
+
+import contextvars
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from tandem.retrieve.v1 import retrieve_service_pb2 as pb
+
+from services.common import index
+from services.common.client import Outgoing
+from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
+from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder
+from services.retrieve.domain import InvalidFilter
+from services.retrieve.servicer import RetrieveServicer
+from tests.unit.retrieve.rows import row
+
+EMBEDDER = MemoryQueryEmbedder(8)
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
+COLLECTION = index.collection_of("acme", "memory")
+
+
+class Call:
+    """What a servicer needs of gRPC's context."""
+
+    def time_remaining(self):
+        return None
+
+
+@pytest.fixture
+def passages():
+    memory = MemoryPassageIndex()
+    memory.create(COLLECTION)
+    return memory
+
+
+async def retrieve(memory, request, identity=ADA):
+    set_caller(identity)
+    return await RetrieveServicer(EMBEDDER, memory, Outgoing(IdentitySigner(b"k" * 32))).Retrieve(request, Call())
+
+
+def test_without_a_caller_nothing_is_searched(passages):
+    servicer = RetrieveServicer(EMBEDDER, passages, Outgoing(IdentitySigner(b"k" * 32)))
+    with pytest.raises(IdentityMissing):
+        contextvars.Context().run(servicer.Retrieve(pb.RetrieveRequest(query="x"), Call()).send, None)
+
+
+async def test_an_answer_names_the_collection_and_the_model(passages):
+    answer = await retrieve(passages, pb.RetrieveRequest(query="words"))
+    assert (answer.index_version, answer.model, len(answer.passages)) == (COLLECTION, "memory", 0)
+
+
+async def test_a_passage_carries_its_facts(passages):
+    facts = {"changed_at": 1_700_000_000_123, "metadata": {"n": 3, "tags": ["a", None], "deep": {"x": True}}}
+    passages.upsert(COLLECTION, [row("one", page=4, **facts)])
+    (passage,) = (await retrieve(passages, pb.RetrieveRequest(query="words"))).passages
+    assert (passage.chunk_id, passage.document_id, passage.document_version) == ("one", "doc-one", 1)
+    assert (passage.source_id, passage.source_name, passage.title) == ("src-1", "Wiki", "Title")
+    assert (passage.uri, list(passage.headings), passage.page) == ("file:///wiki.md", ["Top", "Sub"], 4)
+    assert (passage.text, passage.start_offset, passage.end_offset) == ("some words", 0, 10)
+    assert passage.changed_at.ToMilliseconds() == 1_700_000_000_123
+    assert passage.metadata["n"] == 3
+    assert list(passage.metadata["tags"]) == ["a", None]
+    assert passage.metadata["deep"]["x"] is True
+    assert passage.score > 0
+
+
+async def test_neighbours_come_as_one_passage_named_after_the_best(passages):
+    neighbours = {"document_id": "d", "readers": ["user:ada"]}
+    passages.upsert(
+        COLLECTION,
+        [
+            row("first", "before ", **neighbours, dense=-EMBEDDER.vector_of("needle")),
+            row("second", "needle", **neighbours, ordinal=1, start_offset=7, end_offset=13, headings=["Other"]),
+        ],
+    )
+    (passage,) = (await retrieve(passages, pb.RetrieveRequest(query="needle"))).passages
+    assert (passage.chunk_id, passage.text, list(passage.headings)) == ("second", "before needle", ["Top", "Sub"])
+    assert (passage.start_offset, passage.end_offset) == (0, 13)
+
+
+async def test_top_k_passages_come_at_most(passages):
+    passages.upsert(COLLECTION, [row(f"c{number}") for number in range(200)])
+    for asked, given in [(0, 8), (3, 3), (1000, 100)]:
+        assert len((await retrieve(passages, pb.RetrieveRequest(query="words", top_k=asked))).passages) == given
+
+
+async def test_the_filter_is_read_from_the_request(passages):
+    passages.upsert(
+        COLLECTION,
+        [
+            row("match", metadata={"lang": "fr", "n": 2, "ok": False}, changed_at=1500),
+            row("late", metadata={"lang": "fr", "n": 2, "ok": False}, changed_at=2000),
+            row("true", metadata={"lang": "fr", "n": 2, "ok": True}, changed_at=1500),
+        ],
+    )
+    wanted = pb.RetrieveFilter(
+        sources=["Wiki"], changed_after=Timestamp(seconds=1, nanos=500_000_000), changed_before=Timestamp(seconds=2)
+    )
+    wanted.metadata.update({"lang": "fr", "n": 2, "ok": False})
+    answer = await retrieve(passages, pb.RetrieveRequest(query="words", filter=wanted))
+    assert [passage.chunk_id for passage in answer.passages] == ["match"]
+
+
+async def test_a_bound_between_two_milliseconds_excludes_the_earlier(passages):
+    passages.upsert(COLLECTION, [row("earlier", changed_at=1000), row("later", changed_at=1001)])
+    bound = Timestamp(seconds=1, nanos=1)
+    after = await retrieve(passages, pb.RetrieveRequest(query="words", filter=pb.RetrieveFilter(changed_after=bound)))
+    before = await retrieve(passages, pb.RetrieveRequest(query="words", filter=pb.RetrieveFilter(changed_before=bound)))
+    assert [one.chunk_id for one in after.passages] == ["later"]
+    assert [one.chunk_id for one in before.passages] == ["earlier"]
+
+
+@pytest.mark.parametrize("value", [None, ["list"], {"deep": "struct"}])
+async def test_metadata_of_a_kind_that_cannot_be_compared_is_refused(passages, value):
+    wanted = pb.RetrieveFilter()
+    wanted.metadata.update({"field": value})
+    with pytest.raises(InvalidFilter):
+        await retrieve(passages, pb.RetrieveRequest(query="words", filter=wanted))
+
+
+@pytest.mark.parametrize(
+    "time",
+    [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-1), Timestamp(nanos=2_000_000_000)],
+)
+async def test_a_time_outside_of_the_calendar_is_refused(passages, time):
+    for wanted in (pb.RetrieveFilter(changed_after=time), pb.RetrieveFilter(changed_before=time)):
+        with pytest.raises(InvalidFilter):
+            await retrieve(passages, pb.RetrieveRequest(query="words", filter=wanted))
+
+
+async def test_the_tenant_comes_from_the_identity_alone(passages):
+    passages.upsert(COLLECTION, [row("one")])
+    answer = await retrieve(passages, pb.RetrieveRequest(query="words"), Identity("rival", "user:x", ("everyone",)))
+    assert (answer.index_version, len(answer.passages)) == ("", 0)
