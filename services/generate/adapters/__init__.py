@@ -1,0 +1,1 @@
+"""The engines, the model's files and the adapters' files behind the ports."""

@@ -1,0 +1,92 @@
+"""An engine without a model, for tests and for measuring everything around an engine."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import NoReturn
+
+from services.generate.domain.errors import EngineDead
+from services.generate.domain.prompt import Piece
+from services.generate.ports import EngineAdapter, FinishReason, Job, Step
+
+_WORDS = ("The", "passage", "[1]", "says", "so.")
+
+
+class MemoryEngine:
+    """Writes `tokens` words for each job: all at once, or some every `step_seconds`."""
+
+    def __init__(self, tokens: int = 32, step_tokens: int = 0, step_seconds: float = 0.0) -> None:
+        """`step_tokens` 0 is all of them in one step."""
+        self._tokens = tokens
+        self._step_tokens = step_tokens or tokens
+        self._step_seconds = step_seconds
+        self._jobs: dict[str, Job] = {}
+        self._adapters: dict[int, EngineAdapter] = {}
+        self._dead = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def answering(self, job: Job) -> AsyncIterator[AsyncIterator[Step]]:
+        self._check()
+        self._jobs[job.id] = job
+        try:
+            yield self._steps(job)
+        finally:
+            del self._jobs[job.id]
+
+    async def load(self, adapter: EngineAdapter) -> None:
+        self._check()
+        self._adapters[adapter.id] = adapter
+
+    async def unload(self, adapter_id: int) -> None:
+        self._check()
+        self._adapters.pop(adapter_id, None)
+
+    async def adapters(self) -> set[int]:
+        self._check()
+        return set(self._adapters)
+
+    def running(self) -> int:
+        return len(self._jobs)
+
+    def kill(self) -> None:
+        """Stop as an engine does that has crashed."""
+        self._dead.set()
+
+    async def ping(self) -> None:
+        self._check()
+
+    async def until_dead(self) -> NoReturn:
+        await self._dead.wait()
+        raise EngineDead("the engine has stopped")
+
+    async def _steps(self, job: Job) -> AsyncIterator[Step]:
+        total = min(self._tokens, job.sampling.max_tokens)
+        words = itertools.cycle(_WORDS)
+        for done in range(0, total, self._step_tokens):
+            if self._step_seconds:
+                await asyncio.sleep(self._step_seconds)
+            self._check()
+            count = min(self._step_tokens, total - done)
+            text = " ".join(itertools.islice(words, count))
+            ended = FinishReason.LENGTH if total == job.sampling.max_tokens else FinishReason.STOP
+            yield Step(f" {text}" if done else text, count, ended if done + count == total else None)
+
+    def _check(self) -> None:
+        if self._dead.is_set():
+            raise EngineDead("the engine has stopped")
+
+
+class WordTokenizer:
+    """A tokenizer without a vocabulary: a token is a word, or a piece of a frame."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        return range(len(text.split()))
+
+    def beginning(self, text: str, tokens: int) -> str:
+        words = text.split()
+        return text if len(words) <= tokens else " ".join(words[:tokens])
+
+    def frame(self, turns: int) -> Sequence[Piece]:
+        texts = ["<system>", *["\n<user>", "\n<assistant>"] * turns, "\n<user>", "\n<assistant>"]
+        return [Piece(text, (0,)) for text in texts]

@@ -1,0 +1,121 @@
+"""Writes one answer: admits it, packs its prompt, runs it on the engine, and measures it."""
+
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+from services.generate import metrics
+from services.generate.admission import Admission
+from services.generate.domain.errors import EngineBusy
+from services.generate.domain.prompt import Draft, Prompt, PromptPacker
+from services.generate.domain.sampling import Sampling
+from services.generate.ports import Engine, FinishReason, Job, Step
+from services.generate.shelf import AdapterShelf
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The engine has the prompt; `adapter_digest` is empty for the base model."""
+
+    prompt: Prompt
+    adapter_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is complete."""
+
+    reason: FinishReason
+    completion_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Whole characters that the engine has written since the last, and their tokens.
+
+    `begun` is set on the first and `ended` on the last, which may have no text.
+    """
+
+    text: str
+    tokens: int
+    begun: Begun | None = None
+    ended: Ended | None = None
+
+
+class Answers:
+    """Writes answers on one engine."""
+
+    def __init__(
+        self, engine: Engine, packer: PromptPacker, admission: Admission, shelf: AdapterShelf, *, salt_key: bytes
+    ) -> None:
+        self._engine = engine
+        self._packer = packer
+        self._admission = admission
+        self._shelf = shelf
+        self._salt_key = salt_key
+
+    async def write(self, tenant_id: str, draft: Draft, adapter: str, sampling: Sampling) -> AsyncGenerator[Written]:
+        """Give what each of the engine's steps brings.
+
+        Raises:
+            EmptyQuestion, QuestionTooLong, AdapterNotFound: it cannot be answered.
+            EngineBusy, EngineDead: it cannot be answered now.
+        """
+        clock = _Clock()
+        try:
+            async with self._admission.slot():
+                prompt = self._packer.pack(draft, sampling.max_tokens)
+                with self._shelf.holding(tenant_id, adapter) as loaded:
+                    job = Job(
+                        uuid.uuid4().hex,
+                        prompt.token_ids,
+                        sampling,
+                        self._salt(tenant_id),
+                        loaded.engine_adapter if loaded else None,
+                    )
+                    async with self._engine.answering(job) as steps:
+                        metrics.PROMPT_TOKENS.inc(len(prompt.token_ids))
+                        begun = Begun(prompt, loaded.adapter.digest if loaded else "")
+                        async for written in _written(steps, begun, clock):
+                            yield written
+        except EngineBusy:
+            metrics.REJECTED.inc()
+            raise
+
+    def _salt(self, tenant_id: str) -> str:
+        """Return what keeps one tenant's cached prompts from serving, and so timing, another's."""
+        return hmac.digest(self._salt_key, b"tandem/cache-salt/v1\0" + tenant_id.encode(), hashlib.sha256).hex()
+
+
+async def _written(steps: AsyncIterator[Step], begins: Begun, clock: "_Clock") -> AsyncIterator[Written]:
+    begun: Begun | None = begins
+    completion_tokens = unsent_tokens = cached_tokens = 0
+    async for step in steps:
+        clock.stepped()
+        metrics.COMPLETION_TOKENS.inc(step.tokens)
+        completion_tokens += step.tokens
+        unsent_tokens += step.tokens
+        cached_tokens = max(cached_tokens, step.cached_tokens)
+        ended = Ended(step.reason, completion_tokens, cached_tokens) if step.reason else None
+        # A step without text brought a part of a character, or the token that ends the answer.
+        if step.text or ended:
+            yield Written(step.text, unsent_tokens, begun, ended)
+            begun, unsent_tokens = None, 0
+    metrics.CACHED_TOKENS.inc(cached_tokens)
+
+
+class _Clock:
+    """Times the first step from the arrival, and each other from the one before."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._histogram = metrics.FIRST_TOKEN_SECONDS
+
+    def stepped(self) -> None:
+        now = time.perf_counter()
+        self._histogram.observe(now - self._last)
+        self._last, self._histogram = now, metrics.GAP_SECONDS

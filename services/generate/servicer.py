@@ -1,0 +1,121 @@
+"""The gRPC faces of generate: answers and adapters."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+import grpc
+from tandem.generate.v1 import generate_service_pb2 as pb
+from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
+
+from services.common.errors import ServiceError
+from services.common.identity import caller
+from services.common.pages import key_of, page_size_of, token_of
+from services.generate import metrics
+from services.generate.answers import Answers, Begun, Ended, Written
+from services.generate.domain.adapter import Adapter
+from services.generate.domain.prompt import Draft, Passage, Turn
+from services.generate.domain.sampling import Sampling, checked
+from services.generate.ports import FinishReason
+from services.generate.shelf import AdapterShelf
+
+GENERATE = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
+ADAPTERS = pb.DESCRIPTOR.services_by_name["AdapterService"].full_name
+
+_REASONS = {FinishReason.STOP: pb.FINISH_REASON_STOP, FinishReason.LENGTH: pb.FINISH_REASON_LENGTH}
+
+Context = grpc.aio.ServicerContext[object, object]
+
+
+class GenerateServicer(pb_grpc.GenerateServiceServicer):
+    """Streams answers."""
+
+    def __init__(self, answers: Answers, model: str, max_tokens: int) -> None:
+        self._answers = answers
+        self._model = model
+        self._max_tokens = max_tokens
+
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
+        sampling = checked(_sampling(request.sampling), self._max_tokens)
+        answer = self._answers.write(caller().tenant_id, _draft(request), request.adapter, sampling)
+        async with aclosing(answer) as steps:
+            async for written in steps:
+                yield self._response(written)
+
+    def _response(self, written: Written) -> pb.GenerateResponse:
+        return pb.GenerateResponse(
+            started=self._started(written.begun) if written.begun else None,
+            delta=pb.Delta(text=written.text, tokens=written.tokens) if written.text else None,
+            finished=_finished(written.ended) if written.ended else None,
+        )
+
+    def _started(self, begun: Begun) -> pb.Started:
+        return pb.Started(
+            prompt=begun.prompt.text,
+            prompt_tokens=len(begun.prompt.token_ids),
+            passages_used=begun.prompt.passages_used,
+            turns_used=begun.prompt.turns_used,
+            model=self._model,
+            adapter_digest=begun.adapter_digest,
+        )
+
+
+class AdapterServicer(pb_grpc.AdapterServiceServicer):
+    """Manages the caller's tenant's adapters."""
+
+    def __init__(self, shelf: AdapterShelf) -> None:
+        self._shelf = shelf
+
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
+        try:
+            adapter = await self._shelf.load(caller().tenant_id, request.name, request.uri)
+        except ServiceError as error:
+            metrics.ADAPTER_LOADS.labels(error.reason).inc()
+            raise
+        metrics.ADAPTER_LOADS.labels("ok").inc()
+        return pb.LoadAdapterResponse(adapter=_adapter(request.name, adapter))
+
+    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Context) -> pb.UnloadAdapterResponse:
+        await self._shelf.unload(caller().tenant_id, request.name)
+        return pb.UnloadAdapterResponse()
+
+    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Context) -> pb.ListAdaptersResponse:
+        size, after = page_size_of(request.page_size), key_of(request.page_token)
+        adapters = self._shelf.adapters(caller().tenant_id)
+        names = [name for name in adapters if name > after]
+        return pb.ListAdaptersResponse(
+            adapters=[_adapter(name, adapters[name]) for name in names[:size]],
+            next_page_token=token_of(names[size - 1]) if len(names) > size else "",
+        )
+
+
+def register(answers: GenerateServicer, adapters: AdapterServicer) -> Callable[[grpc.aio.Server], None]:
+    """Return what adds both services to a server."""
+
+    def add(server: grpc.aio.Server) -> None:
+        pb_grpc.add_GenerateServiceServicer_to_server(answers, server)
+        pb_grpc.add_AdapterServiceServicer_to_server(adapters, server)
+
+    return add
+
+
+def _finished(ended: Ended) -> pb.Finished:
+    return pb.Finished(
+        reason=_REASONS[ended.reason], completion_tokens=ended.completion_tokens, cached_tokens=ended.cached_tokens
+    )
+
+
+def _draft(request: pb.GenerateRequest) -> Draft:
+    return Draft(
+        request.instructions,
+        [Turn(turn.question, turn.answer) for turn in request.history],
+        [Passage(passage.title, passage.text) for passage in request.passages],
+        request.question,
+    )
+
+
+def _sampling(sampling: pb.Sampling) -> Sampling:
+    return Sampling(sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed)
+
+
+def _adapter(name: str, adapter: Adapter) -> pb.Adapter:
+    return pb.Adapter(name=name, digest=adapter.digest, rank=adapter.rank, base_model=adapter.base_model)

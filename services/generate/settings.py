@@ -1,0 +1,66 @@
+"""The settings of generate."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServerSettings
+
+
+class Settings(ServerSettings):
+    """Read from GENERATE_…: one engine, its model, and how much it takes on."""
+
+    model_config = SettingsConfigDict(env_prefix="GENERATE_", frozen=True)
+
+    engine: Literal["vllm", "memory"] = Field("vllm", description="vllm, or memory: no model, an answer at once.")
+    model: str = Field("", description="A folder, a .gguf file, or a name on the Hugging Face hub; vllm needs it.")
+    cache: Path = Field(Path(".tandem/generate"), description="Folder for converted models and adapters' files.")
+    instructions: str = Field("", description="Instructions for requests that bring none; empty means our own.")
+
+    max_running: int = Field(16, ge=1, description="Requests that the engine works on at once.")
+    max_waiting: int = Field(64, ge=0, description="Requests that may wait; more are turned away.")
+    max_model_len: int = Field(2048, ge=256, description="Tokens of prompt and answer together.")
+    max_tokens: int = Field(1024, ge=1, description="Tokens of an answer at most.")
+
+    dtype: str = Field("bfloat16", description="The type that weights are computed in.")
+    enforce_eager: bool = Field(default=True, description="Start sooner, without compiling; slower on GPUs.")
+    kv_cache_bytes: int = Field(1 << 30, ge=0, description="Memory for prompts' state; 0 leaves it to vLLM (GPUs).")
+    max_loras: int = Field(4, ge=1, description="Adapters in one engine step.")
+    max_lora_rank: int = Field(16, ge=1, description="The highest rank that an adapter may have.")
+    max_cpu_loras: int = Field(16, ge=1, description="Adapters in memory, those that streams still hold included.")
+    engine_options: dict[str, Any] = Field(
+        default_factory=dict, description="More fields of vLLM's AsyncEngineArgs, as JSON; they override the others."
+    )
+    adapter_protocols: tuple[str, ...] = Field(
+        ("file", "s3", "gs", "gcs", "az", "abfs"), description="Kinds of URL that adapters are read from."
+    )
+
+    memory_tokens: int = Field(32, ge=1, description="Tokens of each answer of the memory engine.")
+    memory_step_tokens: int = Field(0, ge=0, description="Tokens of one of its steps; 0 is all at once.")
+    memory_step_seconds: float = Field(0.0, ge=0, description="How long one of its steps takes.")
+
+    @model_validator(mode="after")
+    def _needs_a_model(self) -> Self:
+        if self.engine == "vllm" and not self.model:
+            raise ValueError("GENERATE_MODEL is needed: the model that vllm runs")
+        if self.max_tokens >= self.max_model_len:
+            raise ValueError("GENERATE_MAX_TOKENS leaves no room for a prompt in GENERATE_MAX_MODEL_LEN")
+        return self
+
+    def vllm_options(self, folder: Path) -> dict[str, Any]:
+        """Return the fields of AsyncEngineArgs for the model in `folder`."""
+        return {
+            "model": str(folder),
+            "dtype": self.dtype,
+            "enforce_eager": self.enforce_eager,
+            "max_model_len": self.max_model_len,
+            "max_num_seqs": self.max_running,
+            "kv_cache_memory_bytes": self.kv_cache_bytes or None,
+            "enable_prefix_caching": True,
+            "enable_lora": True,
+            "max_loras": self.max_loras,
+            "max_lora_rank": self.max_lora_rank,
+            "max_cpu_loras": max(self.max_cpu_loras, self.max_loras),
+        } | self.engine_options

@@ -1,0 +1,117 @@
+"""A generate service before the memory engine, called as the gateway calls it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from tandem.generate.v1 import generate_service_pb2 as pb
+from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
+
+from services.common.client import open_channel
+from services.common.identity import METADATA_KEY, Identity, IdentitySigner
+from services.common.interceptors import DETAILS_KEY, signed_by
+from services.common.server import Service, serve
+from services.generate.adapters.files import AdapterFiles
+from services.generate.adapters.memory import MemoryEngine, WordTokenizer
+from services.generate.admission import Admission
+from services.generate.answers import Answers
+from services.generate.domain.adapter import BaseModel
+from services.generate.domain.prompt import PromptPacker
+from services.generate.servicer import ADAPTERS, GENERATE, AdapterServicer, GenerateServicer, register
+from services.generate.shelf import AdapterShelf
+from tests.unit.generate.adapters import BASE
+
+KEY = b"k" * 32
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
+BOB = Identity("other", "user:bob", ("everyone", "user:bob"))
+
+
+@dataclass
+class Client:
+    """Calls as one identity."""
+
+    channel: grpc.aio.Channel
+    identity: Identity | None = ADA
+
+    @property
+    def metadata(self):
+        return ((METADATA_KEY, IdentitySigner(KEY).sign(self.identity)),) if self.identity else ()
+
+    def generate(self, question="When is it open?", timeout=30, **fields):
+        stub = pb_grpc.GenerateServiceStub(self.channel)
+        return stub.Generate(pb.GenerateRequest(question=question, **fields), metadata=self.metadata, timeout=timeout)
+
+    async def answer(self, *args, **fields) -> list[pb.GenerateResponse]:
+        return [response async for response in self.generate(*args, **fields)]
+
+    async def load(self, name, uri):
+        stub = pb_grpc.AdapterServiceStub(self.channel)
+        request = pb.LoadAdapterRequest(name=name, uri=str(uri))
+        return (await stub.LoadAdapter(request, metadata=self.metadata, timeout=30)).adapter
+
+    async def unload(self, name):
+        stub = pb_grpc.AdapterServiceStub(self.channel)
+        await stub.UnloadAdapter(pb.UnloadAdapterRequest(name=name), metadata=self.metadata, timeout=30)
+
+    async def list(self, size=0, token=""):
+        stub = pb_grpc.AdapterServiceStub(self.channel)
+        request = pb.ListAdaptersRequest(page_size=size, page_token=token)
+        return await stub.ListAdapters(request, metadata=self.metadata, timeout=30)
+
+
+@dataclass
+class Running:
+    """A service in this process."""
+
+    channel: grpc.aio.Channel
+    engine: MemoryEngine
+    admission: Admission
+    served: asyncio.Task[None]
+
+    def client(self, identity: Identity | None = ADA) -> Client:
+        return Client(self.channel, identity)
+
+
+@contextlib.asynccontextmanager
+async def generate_service(
+    engine: MemoryEngine, cache, *, max_running=2, max_waiting=2, base: BaseModel = BASE
+) -> AsyncIterator[Running]:
+    admission = Admission(max_running, max_waiting)
+    shelf = AdapterShelf(engine, AdapterFiles(cache, base, ("file",)).fetch, capacity=8)
+    answers = Answers(engine, PromptPacker(WordTokenizer(), 2048), admission, shelf, salt_key=KEY)
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    service = Service(
+        address="127.0.0.1:0",
+        metrics_address="127.0.0.1:0",
+        authenticate=signed_by(IdentitySigner(KEY).verify),
+        register=register(GenerateServicer(answers, base.name, 1024), AdapterServicer(shelf)),
+        names=(GENERATE, ADAPTERS),
+        pings=(engine.ping,),
+        tasks=(engine.until_dead, shelf.remove_retired),
+        started=port.set_result,
+    )
+    served = asyncio.create_task(serve(service, stop))
+    async with open_channel(f"127.0.0.1:{await port}") as channel:
+        try:
+            yield Running(channel, engine, admission, served)
+        finally:
+            stop.set()
+            await asyncio.gather(served, return_exceptions=True)
+
+
+def details_of(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str, float | None]:
+    """Return the error's code, its reason, and after how long to try again."""
+    reason, retry = "", None
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            for detail in status_pb2.Status.FromString(value).details:
+                info, delay = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+                if detail.Unpack(info):
+                    reason = info.reason
+                if detail.Unpack(delay):
+                    retry = delay.retry_delay.ToTimedelta().total_seconds()
+    return error.code(), reason, retry

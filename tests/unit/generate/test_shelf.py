@@ -1,0 +1,174 @@
+"""Adapters come, are replaced and go, while streams run on them."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from services.generate.adapters.memory import MemoryEngine
+from services.generate.domain.adapter import Adapter
+from services.generate.domain.errors import AdapterNotFound, EngineDead, InvalidAdapterName, TooManyAdapters
+from services.generate.shelf import AdapterShelf
+from tests.unit.generate.waiting import eventually
+
+
+def fetched(uri):
+    return Adapter(f"sha256:{uri}", 8, "Tiny-Model", f"/cache/{uri}")
+
+
+class RecordingEngine(MemoryEngine):
+    """Keeps the names of all that was ever loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded = []
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+        self.open.set()
+
+    async def load(self, adapter):
+        self.loaded.append(adapter)
+        self.asked.set()
+        await self.open.wait()
+        await super().load(adapter)
+
+
+@pytest.fixture
+def engine():
+    return RecordingEngine()
+
+
+@pytest.fixture
+async def shelf(engine):
+    shelf = AdapterShelf(engine, fetched, capacity=3)
+    task = asyncio.create_task(shelf.remove_retired())
+    yield shelf
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, EngineDead):
+        await task
+
+
+async def settled(engine, count):
+    async def reached():
+        return len(await engine.adapters()) == count
+
+    await eventually(reached)
+
+
+async def test_the_same_adapter_again_changes_nothing(shelf, engine):
+    assert await shelf.load("t", "a", "one") == await shelf.load("t", "a", "one")
+    assert len(engine.loaded) == 1
+
+
+async def test_loads_of_the_same_at_once_are_one(shelf, engine):
+    loads = await asyncio.gather(*(shelf.load("t", "a", "one") for _ in range(10)))
+    assert len(set(loads)) == 1
+    assert len(engine.loaded) == 1
+
+
+async def test_names_and_ids_are_never_used_again(shelf, engine):
+    for uri in ("one", "two", "one", "two"):
+        await shelf.load("t", "a", uri)
+        await settled(engine, 1)
+    await shelf.unload("t", "a")
+    await shelf.load("t", "a", "one")
+    assert len({adapter.id for adapter in engine.loaded}) == len({adapter.name for adapter in engine.loaded}) == 5
+
+
+async def test_a_running_stream_keeps_what_it_began_with(shelf, engine):
+    await shelf.load("t", "a", "one")
+    with shelf.holding("t", "a") as before:
+        await shelf.load("t", "a", "two")
+        with shelf.holding("t", "a") as after:
+            assert (before.adapter.digest, after.adapter.digest) == ("sha256:one", "sha256:two")
+        await asyncio.sleep(0.01)
+        assert await engine.adapters() == {before.engine_adapter.id, after.engine_adapter.id}
+    await settled(engine, 1)
+    assert await engine.adapters() == {after.engine_adapter.id}
+
+
+async def test_what_is_unloaded_leaves_the_engine_with_its_last_stream(shelf, engine):
+    await shelf.load("t", "a", "one")
+    with shelf.holding("t", "a"):
+        with shelf.holding("t", "a"):
+            await shelf.unload("t", "a")
+        with pytest.raises(AdapterNotFound), shelf.holding("t", "a"):
+            pass
+        await asyncio.sleep(0.01)
+        assert len(await engine.adapters()) == 1
+    await settled(engine, 0)
+
+
+async def test_unloading_again_changes_nothing(shelf, engine):
+    await shelf.load("t", "a", "one")
+    await shelf.unload("t", "a")
+    await shelf.unload("t", "a")
+    await settled(engine, 0)
+    assert shelf.adapters("t") == {}
+
+
+async def test_two_tenants_may_use_one_name(shelf):
+    await shelf.load("t1", "a", "one")
+    await shelf.load("t2", "a", "two")
+    assert shelf.adapters("t1")["a"].digest == "sha256:one"
+    assert shelf.adapters("t2")["a"].digest == "sha256:two"
+    await shelf.unload("t1", "a")
+    assert list(shelf.adapters("t2")) == ["a"]
+
+
+async def test_another_tenants_adapter_is_not_found(shelf):
+    await shelf.load("t1", "a", "one")
+    with pytest.raises(AdapterNotFound), shelf.holding("t2", "a"):
+        pass
+
+
+async def test_no_name_is_the_base_model(shelf):
+    with shelf.holding("t", "") as loaded:
+        assert loaded is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "é", "a" * 101, "a\n", "#"])
+async def test_a_name_of_other_characters_is_refused(shelf, name):
+    with pytest.raises(InvalidAdapterName):
+        await shelf.load("t", name, "one")
+    with pytest.raises(InvalidAdapterName):
+        await shelf.unload("t", name)
+
+
+async def test_more_than_the_engine_holds_are_refused(shelf, engine):
+    for name in "abc":
+        await shelf.load("t", name, name)
+    with pytest.raises(TooManyAdapters):
+        await shelf.load("t", "d", "d")
+    await shelf.unload("t", "a")
+    await settled(engine, 2)
+    await shelf.load("t", "d", "d")
+    assert shelf.count() == 3
+
+
+async def test_what_streams_still_hold_counts(shelf):
+    await shelf.load("t", "a", "one")
+    with shelf.holding("t", "a"):
+        await shelf.load("t", "a", "two")
+        with shelf.holding("t", "a"):
+            await shelf.load("t", "a", "three")
+            with pytest.raises(TooManyAdapters):
+                await shelf.load("t", "a", "four")
+    assert shelf.adapters("t")["a"].digest == "sha256:three"
+
+
+async def test_a_caller_that_goes_away_leaves_nothing_in_the_engine(shelf, engine):
+    engine.open.clear()
+    task = asyncio.create_task(shelf.load("t", "a", "one"))
+    await asyncio.wait_for(engine.asked.wait(), 2)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await settled(engine, 0)
+    assert shelf.adapters("t") == {}
+
+
+async def test_a_dead_engine_loads_nothing(shelf, engine):
+    engine.kill()
+    with pytest.raises(EngineDead):
+        await shelf.load("t", "a", "one")
+    assert shelf.adapters("t") == {}
