@@ -1,0 +1,1 @@
+"""The front door: authenticates callers, answers questions, and passes admin calls on."""

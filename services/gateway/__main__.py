@@ -1,0 +1,78 @@
+"""Starts the gateway: reads settings, wires, serves."""
+
+from contextlib import AsyncExitStack
+from functools import partial
+
+import grpc
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+
+from services.common.answer_ids import AnswerIds
+from services.common.client import Outgoing, open_channel
+from services.common.database import open_database, ping
+from services.common.identity import IdentitySigner
+from services.common.server import Service, run, serve
+from services.common.settings import PlatformSettings
+from services.common.telemetry import start_telemetry
+from services.gateway.adapters.bus import BusInteractionLog
+from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
+from services.gateway.adapters.recent import Recent
+from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.domain.assistants import Assistant
+from services.gateway.domain.keys import KeyMaker
+from services.gateway.servicer.access import AccessServicer
+from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.assistants import AssistantServicer
+from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
+from services.gateway.settings import Settings
+
+
+async def main() -> None:
+    platform, settings = PlatformSettings(), Settings()
+    start_telemetry("gateway", platform.log_level, platform.traces)
+    key = platform.identity_key.get_secret_value().encode()
+    async with AsyncExitStack() as resources:
+        database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
+        sessions = await resources.enter_async_context(database)
+        keys, assistants = PostgresApiKeys(sessions), PostgresAssistants(sessions)
+        recent_keys = Recent(keys.find, settings.cache_seconds)
+        recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
+        addresses = (
+            settings.ingest_address,
+            settings.retrieve_address,
+            settings.generate_address,
+            settings.feedback_address,
+        )
+        channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
+        log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
+        limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
+        recording = Recording(log, settings.record_seconds, AnswerIds(key))
+        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)
+        forwarder = Forwarder(outgoing, settings.forward_seconds)
+
+        def register(server: grpc.aio.Server) -> None:
+            rpc.add_GatewayServiceServicer_to_server(gateway, server)
+            rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
+            rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
+            server.add_generic_rpc_handlers(tuple(forwarder.handlers(channels)))
+
+        own_names = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
+        service = Service(
+            address=settings.address,
+            metrics_address=settings.metrics_address,
+            authenticate=KeyAuthentication(maker, recent_keys),
+            register=register,
+            names=own_names + FORWARDED_NAMES,
+            pings=(partial(ping, sessions), log.ping),
+            tasks=(log.run,),
+        )
+        await serve(service)
+
+
+async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:
+    return await assistants.find(*tenant_and_name)
+
+
+if __name__ == "__main__":
+    run(main)

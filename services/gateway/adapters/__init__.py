@@ -1,0 +1,1 @@
+"""What the gateway keeps in PostgreSQL, writes to the bus, and asks of the services behind."""

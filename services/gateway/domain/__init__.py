@@ -1,0 +1,1 @@
+"""What the gateway knows without any server: keys, questions, assistants, and what supports an answer."""

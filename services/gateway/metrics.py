@@ -1,0 +1,15 @@
+"""What the gateway counts; every label's values are few and known."""
+
+from prometheus_client import Counter, Histogram
+
+from services.common.telemetry import SECONDS
+
+ASKS = Counter("tandem_asks_total", "Questions: answered, refused, failed or cancelled.", ["outcome"])
+RETRIEVAL_SECONDS = Histogram("tandem_ask_retrieval_seconds", "From a question to its passages.", buckets=SECONDS)
+FIRST_TOKEN_SECONDS = Histogram(
+    "tandem_ask_first_token_seconds", "From a question to its first token.", buckets=SECONDS
+)
+ANSWER_TOKENS = Counter("tandem_answer_tokens_total", "Tokens of answers that were whole.")
+CITATIONS = Counter("tandem_citations_total", "Citations sent.")
+UNSUPPORTED_SENTENCES = Counter("tandem_unsupported_sentences_total", "Sentences of answers that no passage supports.")
+AUTHENTICATION_FAILURES = Counter("tandem_authentication_failures_total", "Calls refused, by reason.", ["reason"])

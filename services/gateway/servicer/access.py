@@ -1,0 +1,71 @@
+"""The gRPC face of API keys."""
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+
+from services.common.identity import caller
+from services.common.pages import InvalidPage, key_of, page_size_of, token_of
+from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyMaker, key_name_of
+from services.gateway.ports import ApiKeys
+
+
+class AccessServicer(rpc.AccessServiceServicer):
+    """Manages the keys of the caller's tenant; `revoked` is told the id of each key revoked."""
+
+    def __init__(self, keys: ApiKeys, maker: KeyMaker, revoked: Callable[[str], None]) -> None:
+        self._keys = keys
+        self._maker = maker
+        self._revoked = revoked
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.CreateApiKeyResponse:
+        name, new = key_name_of(request.name), self._maker.make()
+        kept = await self._keys.create(caller().tenant_id, name, new)
+        return pb.CreateApiKeyResponse(api_key=_message(kept), secret=new.credential)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Any) -> pb.ListApiKeysResponse:
+        size, after = page_size_of(request.page_size), _position_of(request.page_token)
+        found = await self._keys.page(caller().tenant_id, after, size + 1)
+        token = _token_of(found[size - 1]) if len(found) > size else ""
+        return pb.ListApiKeysResponse(api_keys=map(_message, found[:size]), next_page_token=token)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> pb.RevokeApiKeyResponse:
+        if "\0" in request.key_id:
+            raise ApiKeyNotFound("no such key")
+        await self._keys.revoke(caller().tenant_id, request.key_id)
+        self._revoked(request.key_id)
+        return pb.RevokeApiKeyResponse()
+
+
+def _message(key: ApiKey) -> pb.ApiKey:
+    return pb.ApiKey(
+        key_id=key.key_id, name=key.name, created_at=_timestamp(key.created_at), revoked_at=_timestamp(key.revoked_at)
+    )
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def _token_of(key: ApiKey) -> str:
+    return token_of(f"{key.created_at.astimezone(UTC).isoformat()} {key.key_id}")
+
+
+def _position_of(token: str) -> tuple[datetime, str] | None:
+    created_at, _, key_id = key_of(token).partition(" ")
+    if not token:
+        return None
+    with contextlib.suppress(ValueError):
+        time = datetime.fromisoformat(created_at)
+        if time.tzinfo and key_id.isalnum():
+            return time, key_id
+    raise InvalidPage("the page token is not one of ours")

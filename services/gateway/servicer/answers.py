@@ -1,0 +1,178 @@
+"""The gRPC face of questions: retrieve, generate, check, record, and stream it all."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from tandem.feedback.v1 import feedback_service_pb2 as feedback_pb
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.generate.v1 import generate_service_pb2 as generate_pb
+from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
+
+from services.common.answer_ids import AnswerIds
+from services.common.bus import BusUnavailable
+from services.common.errors import ServiceError
+from services.common.identity import caller
+from services.gateway.adapters.services import Caller, Services, reaching
+from services.gateway.domain.assistants import assistant_of, name_of
+from services.gateway.domain.citations import Cited
+from services.gateway.domain.questions import conversation_id_of, new_id, query_of, question_of, top_k_of
+from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
+from services.gateway.ports import InteractionLog
+from services.gateway.servicer.ahead import reading_ahead
+from services.gateway.servicer.answer import Answer, Asked, citations_event
+from services.gateway.servicer.assistants import RecentAssistants
+
+HISTORY_TURNS = 10
+
+# The caller's own doing, or a limit that it met; anything else is a failure of ours.
+_REFUSALS = {
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where answers are recorded, the most seconds that takes, and who signs their ids."""
+
+    log: InteractionLog
+    seconds: float
+    answer_ids: AnswerIds
+
+
+class GatewayServicer(rpc.GatewayServiceServicer):
+    def __init__(self, services: Services, assistants: RecentAssistants, recording: Recording) -> None:
+        self._services = services
+        self._assistants = assistants
+        self._recording = recording
+
+    async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
+        with _counted():
+            asked = await self._asked(request, context)
+            turns = await self._turns(asked, request.conversation_id)
+            passages = await self._passages(asked, turns, request)
+            answer = Answer(asked, passages)
+            generating = self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
+            # Left before anything else happens, so that the engine stops when the caller goes.
+            with reading_ahead(generating) as batches, reaching("generate"):
+                yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
+                async for batch in batches:
+                    if piece := answer.take(batch):
+                        yield piece
+            answer.whole()
+            cited, interaction_id = answer.cited(), new_id()
+            recorded = self._recorded(asked, answer, interaction_id, cited)
+            yield citations_event(cited)
+            yield answer.usage()
+            await _acknowledged(recorded, self._recording.seconds)
+            yield answer.end(self._recording.answer_ids.mint(asked.caller.identity.tenant_id, interaction_id))
+
+    async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
+        wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k)
+        if request.HasField("filter"):
+            wanted.filter.CopyFrom(request.filter)
+        found = await self._services.retrieve(wanted, Caller(caller(), context))
+        return pb.SearchResponse(passages=found.passages, index_version=found.index_version, model=found.model)
+
+    async def Rate(self, request: pb.RateRequest, context: Any) -> pb.RateResponse:
+        opinion = feedback_pb.RateRequest(
+            answer_id=request.answer_id, thumb=request.thumb, comment=request.comment, correction=request.correction
+        )
+        kept = await self._services.rate(opinion, Caller(caller(), context))
+        return pb.RateResponse(rating_id=kept.rating.rating_id)
+
+    async def _asked(self, request: pb.AskRequest, context: Any) -> Asked:
+        arrived_at, asked_at, who = time.perf_counter(), Timestamp(), caller()
+        asked_at.GetCurrentTime()
+        question, name = question_of(request.question), name_of(request.assistant)
+        conversation_id = conversation_id_of(request.conversation_id) or new_id()
+        assistant = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
+        top_k = top_k_of(request.top_k, assistant)
+        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at)
+
+    async def _turns(self, asked: Asked, continued: str) -> Sequence[generate_pb.Turn]:
+        if not continued:
+            return ()
+        wanted = feedback_pb.GetConversationRequest(conversation_id=continued, max_turns=HISTORY_TURNS)
+        found = await self._services.conversation(wanted, asked.caller)
+        return [generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in found.interactions]
+
+    async def _passages(
+        self, asked: Asked, turns: Sequence[generate_pb.Turn], request: pb.AskRequest
+    ) -> Sequence[retrieve_pb.Passage]:
+        allowed = asked.assistant.sources
+        if asked.assistant.without_retrieval:
+            return ()
+        wanted = retrieve_pb.RetrieveRequest(
+            query=query_of(asked.question, [turn.question for turn in turns]), top_k=asked.top_k
+        )
+        if request.HasField("filter"):
+            wanted.filter.CopyFrom(request.filter)
+        if not wanted.filter.sources:
+            wanted.filter.sources.extend(allowed)
+        with RETRIEVAL_SECONDS.time():
+            found = await self._services.retrieve(wanted, asked.caller)
+        # A caller may narrow what an assistant reads, never widen it.
+        return [passage for passage in found.passages if not allowed or _is_of(passage, allowed)]
+
+    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, cited: Cited) -> asyncio.Future[None]:
+        record = answer.interaction(interaction_id, cited).SerializeToString()
+        return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
+
+
+def _generate_request(
+    asked: Asked, turns: Sequence[generate_pb.Turn], passages: Sequence[retrieve_pb.Passage], request: pb.AskRequest
+) -> generate_pb.GenerateRequest:
+    return generate_pb.GenerateRequest(
+        instructions=asked.assistant.instructions,
+        history=turns,
+        passages=[generate_pb.ContextPassage(title=passage.title, text=passage.text) for passage in passages],
+        question=asked.question,
+        adapter=asked.assistant.adapter,
+        sampling=request.sampling if request.HasField("sampling") else None,
+    )
+
+
+def _is_of(passage: retrieve_pb.Passage, sources: Sequence[str]) -> bool:
+    return passage.source_id in sources or passage.source_name in sources
+
+
+async def _acknowledged(recorded: asyncio.Future[None], seconds: float) -> None:
+    """Wait until the answer is recorded: one that is not could never be rated.
+
+    Raises:
+        BusUnavailable: it was not, in time.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await recorded
+    except TimeoutError as error:
+        raise BusUnavailable("the answer could not be recorded") from error
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    outcome = "failed"
+    try:
+        yield
+        outcome = "answered"
+    except (asyncio.CancelledError, GeneratorExit):
+        outcome = "cancelled"
+        raise
+    except ServiceError as error:
+        outcome = "refused" if error.code in _REFUSALS else "failed"
+        raise
+    except grpc.aio.AioRpcError as error:
+        outcome = "refused" if error.code() in _REFUSALS else "failed"
+        raise
+    finally:
+        ASKS.labels(outcome).inc()

@@ -1,0 +1,82 @@
+"""Passes the admin calls of the services behind on, byte for byte, under the caller's verified identity."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from tandem.feedback.v1 import feedback_service_pb2
+from tandem.generate.v1 import generate_service_pb2
+from tandem.ingest.v1 import ingest_service_pb2
+
+from services.common.client import Outgoing
+from services.common.identity import caller
+from services.gateway.adapters.services import Channels, reaching
+
+INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
+FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
+
+# Rate is left out: callers rate through the gateway's own.
+FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
+
+FORWARDED_NAMES = (INGEST.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
+
+
+class Forwarded(NamedTuple):
+    """The methods of one service that are passed on, and where to."""
+
+    service: ServiceDescriptor
+    methods: tuple[str, ...]
+    channel: grpc.aio.Channel
+
+
+class Forwarder:
+    """Makes the handlers of forwarded calls; what is not on the list stays unimplemented."""
+
+    def __init__(self, outgoing: Outgoing, seconds: float) -> None:
+        self._outgoing = outgoing
+        self._seconds = seconds
+
+    def handlers(self, channels: Channels) -> Iterable[grpc.GenericRpcHandler]:
+        """Return the handlers to add to the gateway's server."""
+        return map(
+            self._handler,
+            (
+                Forwarded(INGEST, tuple(INGEST.methods_by_name), channels.ingest),
+                Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate),
+                Forwarded(FEEDBACK, FEEDBACK_READS, channels.feedback),
+            ),
+        )
+
+    def _handler(self, forwarded: Forwarded) -> grpc.GenericRpcHandler:
+        methods = {
+            name: self._method(forwarded.service.methods_by_name[name], forwarded.channel) for name in forwarded.methods
+        }
+        return grpc.method_handlers_generic_handler(forwarded.service.full_name, methods)
+
+    def _method(self, method: MethodDescriptor, channel: grpc.aio.Channel) -> "grpc.RpcMethodHandler[Any, Any]":
+        service = method.containing_service
+        path, name = f"/{service.full_name}/{method.name}", service.full_name.split(".")[1]
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._streaming(channel.unary_stream(path), name))
+        return grpc.unary_unary_rpc_method_handler(self._unary(channel.unary_unary(path), name))
+
+    def _unary(self, send: Callable[..., Any], service: str) -> Any:
+        async def forward(request: bytes, context: Any) -> bytes:
+            with reaching(service):
+                return bytes(await send(request, **self._outgoing(caller(), context, self._seconds)))
+
+        return forward
+
+    def _streaming(self, send: Callable[..., Any], service: str) -> Any:
+        async def forward(request: bytes, context: Any) -> AsyncIterator[bytes]:
+            call = send(request, **self._outgoing(caller(), context, self._seconds))
+            try:
+                with reaching(service):
+                    async for response in call:
+                        yield response
+            finally:
+                call.cancel()
+
+        return forward

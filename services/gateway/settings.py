@@ -1,0 +1,34 @@
+"""Everything about the gateway that differs between deployments."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.settings import ServerSettings
+
+
+class DatabaseSettings(BaseSettings):
+    """Read from GATEWAY_…: what making the first key needs."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+
+    database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
+
+
+class Settings(ServerSettings, DatabaseSettings):
+    """Read from GATEWAY_…."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+
+    bus: str = Field(description="Kafka bootstrap address, such as 127.0.0.1:9092.")
+    ingest_address: str = Field(description="host:port of the ingest service.")
+    retrieve_address: str = Field(description="host:port of the retrieve service.")
+    generate_address: str = Field(description="host:port of the generate service.")
+    feedback_address: str = Field(description="host:port of the feedback service.")
+    cache_seconds: float = Field(
+        0.5, ge=0, le=0.5, description="How long a key or an assistant is remembered; a revocation takes this long."
+    )
+    retrieve_seconds: float = Field(10, gt=0, description="Most time a search may take.")
+    generate_seconds: float = Field(300, gt=0, description="Most time an answer may take.")
+    feedback_seconds: float = Field(10, gt=0, description="Most time to read a conversation or keep a rating.")
+    forward_seconds: float = Field(600, gt=0, description="Most time a forwarded admin call may take.")
+    record_seconds: float = Field(5, gt=0, description="Most time an answer waits for the event log before it fails.")

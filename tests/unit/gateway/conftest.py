@@ -1,0 +1,235 @@
+"""A whole gateway over real gRPC, in this process, before services that do as they are told."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+from tandem.feedback.v1 import feedback_service_pb2 as feedback_pb
+from tandem.feedback.v1 import feedback_service_pb2_grpc as feedback_rpc
+from tandem.feedback.v1.events_pb2 import Interaction
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.generate.v1 import generate_service_pb2 as generate_pb
+from tandem.generate.v1 import generate_service_pb2_grpc as generate_rpc
+from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
+from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
+from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
+from tandem.retrieve.v1 import retrieve_service_pb2_grpc as retrieve_rpc
+
+from services.common.answer_ids import AnswerIds
+from services.common.client import Outgoing, open_channel
+from services.common.errors import ResourceExhausted
+from services.common.identity import Identity, IdentitySigner, caller
+from services.common.interceptors import RpcInterceptor, signed_by
+from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants, MemoryInteractionLog
+from services.gateway.adapters.recent import Recent
+from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.domain.keys import KeyMaker
+from services.gateway.ports import InteractionLog
+from services.gateway.servicer.access import AccessServicer
+from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.assistants import AssistantServicer
+from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.forwarder import Forwarder
+
+PLATFORM_KEY = b"k" * 32
+CACHE_SECONDS = 0.2
+LIMIT_SECONDS = 10.0
+
+
+class EngineBusy(ResourceExhausted):
+    reason = "ENGINE_BUSY"
+    retry_seconds = 2.0
+
+
+@dataclass
+class Behind(
+    retrieve_rpc.RetrieveServiceServicer,
+    generate_rpc.GenerateServiceServicer,
+    generate_rpc.AdapterServiceServicer,
+    feedback_rpc.FeedbackServiceServicer,
+    ingest_rpc.IngestServiceServicer,
+):
+    """Every service behind the gateway: says what it was told to, and keeps what it was asked."""
+
+    passages: list[retrieve_pb.Passage] = field(default_factory=list)
+    turns: list[Interaction] = field(default_factory=list)
+    pieces: Sequence[str] = ("Returns are accepted ", "within 30 days.")
+    passages_used: int | None = None
+    error: Exception | None = None
+    finishes: bool = True
+    hangs: bool = False
+    requests: list[object] = field(default_factory=list)
+    callers: list[Identity] = field(default_factory=list)
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def _asked(self, request: object, context: grpc.aio.ServicerContext) -> None:
+        self.requests.append(request)
+        self.callers.append(caller())
+        self.metadata.append(dict(context.invocation_metadata() or ()))
+
+    async def Retrieve(self, request, context):
+        self._asked(request, context)
+        return retrieve_pb.RetrieveResponse(passages=self.passages, index_version="v1", model="m")
+
+    async def Generate(self, request, context):
+        self._asked(request, context)
+        used = len(request.passages) if self.passages_used is None else self.passages_used
+        if self.error:
+            raise self.error
+        yield generate_pb.GenerateResponse(
+            started=generate_pb.Started(prompt="the prompt", prompt_tokens=9, passages_used=used, model="fake")
+        )
+        try:
+            for piece in self.pieces:
+                yield generate_pb.GenerateResponse(delta=generate_pb.Delta(text=piece, tokens=2))
+            if self.hangs:
+                await asyncio.sleep(60)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled.set()
+            raise
+        if self.finishes:
+            finished = generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP, completion_tokens=4)
+            yield generate_pb.GenerateResponse(finished=finished)
+
+    async def GetConversation(self, request, context):
+        self._asked(request, context)
+        return feedback_pb.GetConversationResponse(interactions=self.turns)
+
+    async def Rate(self, request, context):
+        self._asked(request, context)
+        return feedback_pb.RateResponse(rating=feedback_pb.Rating(rating_id="r1"))
+
+    async def ExportRatings(self, request, context):
+        self._asked(request, context)
+        for number in range(3):
+            yield feedback_pb.ExportRatingsResponse(rating=feedback_pb.Rating(rating_id=f"r{number}"))
+        if self.hangs:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+
+    async def GetSource(self, request, context):
+        self._asked(request, context)
+        if self.error:
+            raise self.error
+        return ingest_pb.GetSourceResponse(source=ingest_pb.Source(name="docs"))
+
+
+@dataclass
+class Gateway:
+    """The running gateway, what it keeps, and a client's way in."""
+
+    channel: grpc.aio.Channel
+    maker: KeyMaker
+    keys: MemoryApiKeys
+    assistants: MemoryAssistants
+    behind: Behind
+
+    @property
+    def asking(self) -> "rpc.GatewayServiceAsyncStub":
+        return rpc.GatewayServiceStub(self.channel)
+
+    async def key(self, tenant: str = "acme") -> str:
+        """Make a key and return its credential."""
+        new = self.maker.make()
+        await self.keys.create(tenant, "test", new)
+        return new.credential
+
+    async def signed_in(self, tenant: str = "acme") -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a new key of this tenant."""
+        return bearer(await self.key(tenant))
+
+    async def events(self, **request: object) -> list[pb.AskResponse]:
+        """Ask as a new key of acme and return every event."""
+        request.setdefault("question", "When can I return it?")
+        return [event async for event in self.asking.Ask(pb.AskRequest(**request), metadata=await self.signed_in())]
+
+
+StartGateway = Callable[..., "contextlib.AbstractAsyncContextManager[Gateway]"]
+
+
+def bearer(credential: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {credential}"),)
+
+
+@contextlib.asynccontextmanager
+async def _serving(server: grpc.aio.Server) -> AsyncIterator[str]:
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@contextlib.asynccontextmanager
+async def _behind(behind: Behind) -> AsyncIterator[str]:
+    server = grpc.aio.server(interceptors=[RpcInterceptor(signed_by(IdentitySigner(PLATFORM_KEY).verify))])
+    retrieve_rpc.add_RetrieveServiceServicer_to_server(behind, server)
+    generate_rpc.add_GenerateServiceServicer_to_server(behind, server)
+    generate_rpc.add_AdapterServiceServicer_to_server(behind, server)
+    feedback_rpc.add_FeedbackServiceServicer_to_server(behind, server)
+    ingest_rpc.add_IngestServiceServicer_to_server(behind, server)
+    async with _serving(server) as address:
+        yield address
+
+
+@contextlib.asynccontextmanager
+async def start_gateway(
+    behind: Behind, log: InteractionLog, *, address: str = "", record_seconds: float = LIMIT_SECONDS
+) -> AsyncIterator[Gateway]:
+    """Run a gateway before `behind`, or before whatever is at `address`."""
+    keys, assistants, maker = MemoryApiKeys(), MemoryAssistants(), KeyMaker(PLATFORM_KEY)
+    recent_keys = Recent(keys.find, CACHE_SECONDS)
+    recent_assistants = Recent(lambda wanted: assistants.find(*wanted), CACHE_SECONDS)
+    outgoing = Outgoing(IdentitySigner(PLATFORM_KEY))
+    async with contextlib.AsyncExitStack() as stack:
+        there = address or await stack.enter_async_context(_behind(behind))
+        channel = await stack.enter_async_context(open_channel(there))
+        channels = Channels(channel, channel, channel, channel)
+        services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
+        server = grpc.aio.server(interceptors=[RpcInterceptor(KeyAuthentication(maker, recent_keys))])
+        recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
+        rpc.add_GatewayServiceServicer_to_server(GatewayServicer(services, recent_assistants, recording), server)
+        rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
+        rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
+        server.add_generic_rpc_handlers(tuple(Forwarder(outgoing, LIMIT_SECONDS).handlers(channels)))
+        way_in = await stack.enter_async_context(_serving(server))
+        client = await stack.enter_async_context(grpc.aio.insecure_channel(way_in))
+        yield Gateway(client, maker, keys, assistants, behind)
+
+
+@pytest.fixture
+def behind() -> Behind:
+    return Behind(
+        passages=[
+            retrieve_pb.Passage(chunk_id="c1", title="Shipping", text="We ship in 3 days. Orders above 50 ship free."),
+            retrieve_pb.Passage(
+                chunk_id="c2", title="Returns", text="Returns are accepted within 30 days. Keep the box.", score=0.5
+            ),
+        ]
+    )
+
+
+@pytest.fixture
+def log() -> MemoryInteractionLog:
+    return MemoryInteractionLog()
+
+
+@pytest.fixture
+def starting() -> StartGateway:
+    """How to start a gateway otherwise than `gateway` does."""
+    return start_gateway
+
+
+@pytest.fixture
+async def gateway(behind: Behind, log: MemoryInteractionLog) -> AsyncIterator[Gateway]:
+    async with start_gateway(behind, log) as running:
+        yield running

@@ -1,0 +1,321 @@
+"""Ask, Search and Rate, before services that answer over real gRPC."""
+
+import asyncio
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from tandem.feedback.v1.events_pb2 import THUMB_UP, Interaction
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
+
+from services.common.answer_ids import AnswerIds
+from services.common.errors import ResourceExhausted
+from services.gateway.domain.assistants import Assistant
+
+PLATFORM_KEY = b"k" * 32
+SOON_SECONDS = 5.0
+
+
+class EngineBusy(ResourceExhausted):
+    reason = "ENGINE_BUSY"
+    retry_seconds = 2.0
+
+
+def kinds(events):
+    return [event.WhichOneof("event") for event in events]
+
+
+def answer_of(events):
+    return "".join(event.token_delta.text for event in events)
+
+
+def last(events, kind):
+    return next(getattr(event, kind) for event in reversed(events) if event.WhichOneof("event") == kind)
+
+
+def reason_of(error):
+    status = rpc_status.from_call(error)
+    info = error_details_pb2.ErrorInfo()
+    assert status is not None
+    assert status.details[0].Unpack(info)
+    return info.reason
+
+
+async def until_it_fails(call):
+    events = []
+    try:
+        async for event in call:
+            events.append(event)  # noqa: PERF401 - what came before the error counts
+    except grpc.aio.AioRpcError as error:
+        return events, error
+    raise AssertionError("the call ended well")
+
+
+async def refused(gateway, **request):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.events(**request)
+    return caught.value.code(), reason_of(caught.value)
+
+
+async def test_an_answer_comes_in_the_promised_order(gateway):
+    events = await gateway.events()
+    shown = kinds(events)
+    pieces = shown.count("token_delta")
+    assert pieces
+    assert shown == ["retrieval_done", *["token_delta"] * pieces, "citations", "usage", "end"]
+    assert answer_of(events) == "Returns are accepted within 30 days."
+
+
+async def test_the_citation_points_at_the_passage_that_supports_it(gateway, behind):
+    (citation,) = last(await gateway.events(), "citations").citations
+    passage = behind.passages[citation.passage_index].text
+    assert (citation.number, citation.support) == (1, 1.0)
+    assert passage[citation.passage_start : citation.passage_end] == "Returns are accepted within 30 days."
+
+
+async def test_a_passage_that_was_not_in_the_prompt_is_never_cited(gateway, behind):
+    behind.passages_used = 1
+    assert not last(await gateway.events(), "citations").citations
+
+
+@pytest.mark.parametrize("claimed", [-1, 100])
+async def test_a_count_of_passages_that_cannot_be_true_breaks_nothing(gateway, behind, claimed):
+    behind.passages_used = claimed
+    assert all(citation.passage_index < 2 for citation in last(await gateway.events(), "citations").citations)
+
+
+async def test_the_models_own_markers_are_no_citations(gateway, behind):
+    behind.pieces = ("It is blue, see [2] and [7].",)
+    assert not last(await gateway.events(), "citations").citations
+
+
+async def test_the_interaction_is_recorded_before_the_end_and_the_answers_id_names_it(gateway, log):
+    end = last(await gateway.events(conversation_id="c-1"), "end")
+    ((tenant_id, conversation_id, record),) = log.records
+    interaction = Interaction.FromString(record)
+    assert (tenant_id, conversation_id, end.conversation_id) == ("acme", "c-1", "c-1")
+    assert AnswerIds(PLATFORM_KEY).read("acme", end.answer_id) == interaction.interaction_id
+    assert interaction.answer == "Returns are accepted within 30 days."
+    assert interaction.prompt == "the prompt"
+    assert [(passage.chunk_id, passage.cited) for passage in interaction.passages] == [("c1", False), ("c2", True)]
+    assert len(interaction.trace_id) == 32
+    assert interaction.subject.startswith("key:")
+
+
+async def test_an_answer_that_cannot_be_recorded_has_no_end(starting, behind):
+    class AwayLog:
+        def record(self, tenant_id, conversation_id, interaction):
+            return asyncio.get_running_loop().create_future()
+
+    async with starting(behind, AwayLog(), record_seconds=0.05) as gateway:
+        call = gateway.asking.Ask(pb.AskRequest(question="Hello?"), metadata=await gateway.signed_in())
+        events, error = await until_it_fails(call)
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "BUS_UNAVAILABLE")
+    assert kinds(events)[-1] == "usage"
+
+
+async def test_an_answer_that_breaks_off_has_no_end_and_is_not_recorded(gateway, behind, log):
+    behind.finishes = False
+    assert await refused(gateway) == (grpc.StatusCode.UNAVAILABLE, "ANSWER_INCOMPLETE")
+    assert not log.records
+
+
+async def test_a_new_conversation_gets_an_id_of_its_own(gateway):
+    ids = {last(await gateway.events(), "end").conversation_id for _ in range(2)}
+    assert len(ids) == 2
+    assert "" not in ids
+
+
+async def test_a_follow_up_brings_the_history_and_searches_for_both_questions(gateway, behind):
+    behind.turns = [Interaction(question="Do you ship to Norway?", answer="Yes.")]
+    await gateway.events(question="And to Peru?", conversation_id="c-1")
+    conversation, retrieve, generate = behind.requests
+    assert conversation.conversation_id == "c-1"
+    assert retrieve.query == "Do you ship to Norway?\nAnd to Peru?"
+    assert [(turn.question, turn.answer) for turn in generate.history] == [("Do you ship to Norway?", "Yes.")]
+    assert generate.question == "And to Peru?"
+
+
+async def test_every_call_behind_acts_for_the_tenant_of_the_key(gateway, behind):
+    await gateway.events(conversation_id="c-1")
+    assert {identity.tenant_id for identity in behind.callers} == {"acme"}
+    assert len(behind.callers) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "reason"),
+    [
+        ({"question": ""}, "EMPTY_QUESTION"),
+        ({"question": " \n\t"}, "EMPTY_QUESTION"),
+        ({"question": "\x00\x01\x1b\x7f"}, "EMPTY_QUESTION"),
+        ({"question": "x" * 100_000}, "QUESTION_TOO_LONG"),
+        ({"question": "\x00" * 100_000}, "QUESTION_TOO_LONG"),
+        ({"question": "界" * 8001}, "QUESTION_TOO_LONG"),
+        ({"question": "Hi?", "top_k": -1}, "INVALID_TOP_K"),
+        ({"question": "Hi?", "top_k": -(2**31)}, "INVALID_TOP_K"),
+        ({"question": "Hi?", "conversation_id": "c", "top_k": -1}, "INVALID_TOP_K"),
+        ({"question": "Hi?", "conversation_id": "a b"}, "INVALID_CONVERSATION_ID"),
+        ({"question": "Hi?", "conversation_id": "x" * 65}, "INVALID_CONVERSATION_ID"),
+        ({"question": "Hi?", "conversation_id": "../\n"}, "INVALID_CONVERSATION_ID"),
+    ],
+)
+async def test_what_can_never_work_is_refused_before_anything_is_asked(gateway, behind, request_fields, reason):
+    assert await refused(gateway, **request_fields) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert not behind.requests
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "ما هي سياسة الإرجاع؟",
+        "退货政策是什么？",  # noqa: RUF001 - as it is typed
+        "配送はいつですか",
+        "배송은 언제 되나요?",
+        "वापसी नीति क्या है?",
+        "🤷🏽‍♀️ 👩‍👩‍👧?",
+        "Quel e\u0301te\u0301 ?",
+        "نمی‌دانم",
+        "x" * 8000,
+        "What\x00 is\x1b this?",
+    ],
+)
+async def test_a_question_of_any_script_is_answered(gateway, behind, question):
+    behind.pieces = (question,)
+    events = await gateway.events(question=question)
+    assert kinds(events)[-1] == "end"
+    assert behind.requests[-1].question
+
+
+async def test_control_characters_do_not_reach_the_engine(gateway, behind):
+    await gateway.events(question="\x1b[2JWhat\x00 now?")
+    assert behind.requests[-1].question == "[2JWhat now?"
+
+
+async def test_a_huge_top_k_is_clipped(gateway, behind):
+    await gateway.events(top_k=2**31 - 1)
+    assert behind.requests[0].top_k == 100
+
+
+async def test_an_assistant_decides_what_the_request_leaves_open(gateway, behind):
+    assistant = Assistant("sales", "Be brief.", ("wiki",), "sales-v1", 7)
+    await gateway.assistants.put("acme", assistant)
+    await gateway.events(assistant="sales")
+    retrieve, generate = behind.requests
+    assert (retrieve.top_k, list(retrieve.filter.sources)) == (7, ["wiki"])
+    assert (generate.instructions, generate.adapter) == ("Be brief.", "sales-v1")
+
+
+async def test_a_request_narrows_what_an_assistant_reads_and_never_widens_it(gateway, behind):
+    await gateway.assistants.put("acme", Assistant("sales", sources=("wiki",)))
+    behind.passages = [
+        retrieve_pb.Passage(chunk_id="a", source_id="s1", source_name="wiki", text="One."),
+        retrieve_pb.Passage(chunk_id="b", source_id="s2", source_name="hr", text="Two."),
+    ]
+    asked = retrieve_pb.RetrieveFilter(sources=["s1", "s2"])
+    events = await gateway.events(assistant="sales", filter=asked)
+    assert list(behind.requests[0].filter.sources) == ["s1", "s2"]
+    assert [passage.chunk_id for passage in last(events, "retrieval_done").passages] == ["a"]
+    assert len(behind.requests[-1].passages) == 1
+
+
+async def test_an_assistant_without_retrieval_still_says_that_retrieval_is_done(gateway, behind):
+    await gateway.assistants.put("acme", Assistant("chat", without_retrieval=True))
+    events = await gateway.events(assistant="chat")
+    assert kinds(events)[0] == "retrieval_done"
+    assert not events[0].retrieval_done.passages
+    assert len(behind.requests) == 1
+
+
+async def test_another_tenants_assistant_does_not_exist(gateway):
+    await gateway.assistants.put("rival", Assistant("sales"))
+    assert await refused(gateway, assistant="sales") == (grpc.StatusCode.NOT_FOUND, "ASSISTANT_NOT_FOUND")
+
+
+async def test_an_error_of_the_engine_passes_through_with_its_details(gateway, behind):
+    behind.error = EngineBusy("too many wait", waiting=8)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.events()
+    status = rpc_status.from_call(caught.value)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (info.reason, dict(info.metadata), retry.retry_delay.seconds) == ("ENGINE_BUSY", {"waiting": "8"}, 2)
+
+
+async def test_an_unknown_error_behind_shows_nothing_of_itself(gateway, behind):
+    behind.error = RuntimeError("secret")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gateway.events()
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INTERNAL, "internal error")
+
+
+async def test_a_service_that_is_away_is_named_and_its_address_is_not(starting, behind, log):
+    async with starting(behind, log, address="127.0.0.1:1") as gateway:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await gateway.events()
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+    assert "127.0.0.1" not in caught.value.details()
+
+
+async def test_the_engine_stops_when_the_caller_goes_away(gateway, behind, log):
+    behind.hangs = True
+    call = gateway.asking.Ask(pb.AskRequest(question="Hello?"), metadata=await gateway.signed_in())
+    async for event in call:
+        if event.WhichOneof("event") == "token_delta":
+            break
+    call.cancel()
+    await asyncio.wait_for(behind.cancelled.wait(), SOON_SECONDS)
+    assert not log.records
+
+
+async def test_the_engine_stops_when_the_callers_channel_breaks(gateway, behind):
+    behind.hangs = True
+    call = gateway.asking.Ask(pb.AskRequest(question="Hello?"), metadata=await gateway.signed_in())
+    while (await call.read()).WhichOneof("event") != "token_delta":
+        pass
+    await gateway.channel.close()
+    await asyncio.wait_for(behind.cancelled.wait(), SOON_SECONDS)
+    assert behind.cancelled.is_set()
+
+
+async def test_a_deadline_of_50_ms_ends_the_answer_and_the_engines_work(gateway, behind):
+    behind.hangs = True
+    metadata = await gateway.signed_in()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in gateway.asking.Ask(pb.AskRequest(question="Hello?"), metadata=metadata, timeout=0.05):
+            pass
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    if any(type(request).__name__ == "GenerateRequest" for request in behind.requests):
+        await asyncio.wait_for(behind.cancelled.wait(), SOON_SECONDS)
+
+
+async def test_a_search_passes_on_what_it_was_asked_and_what_it_found(gateway, behind):
+    asked = pb.SearchRequest(query="returns", top_k=3, filter=retrieve_pb.RetrieveFilter(sources=["wiki"]))
+    found = await gateway.asking.Search(asked, metadata=await gateway.signed_in())
+    (request,) = behind.requests
+    assert (request.query, request.top_k, list(request.filter.sources)) == ("returns", 3, ["wiki"])
+    assert ([passage.chunk_id for passage in found.passages], found.index_version) == (["c1", "c2"], "v1")
+
+
+async def test_a_rating_is_passed_on(gateway, behind):
+    rating = pb.RateRequest(answer_id="x", thumb=THUMB_UP, comment="Good", correction="Better")
+    kept = await gateway.asking.Rate(rating, metadata=await gateway.signed_in())
+    (request,) = behind.requests
+    assert kept.rating_id == "r1"
+    assert (request.answer_id, request.thumb, request.comment, request.correction) == ("x", THUMB_UP, "Good", "Better")
+
+
+async def test_a_slow_reader_still_gets_the_whole_answer(gateway, behind):
+    behind.pieces = tuple(f"word{number} " for number in range(300))
+    text = ""
+    call = rpc.GatewayServiceStub(gateway.channel).Ask(
+        pb.AskRequest(question="Hello?"), metadata=await gateway.signed_in()
+    )
+    async for event in call:
+        text += event.token_delta.text
+        await asyncio.sleep(0)
+    assert text == "".join(behind.pieces)
