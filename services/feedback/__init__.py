@@ -1,0 +1,1 @@
+"""The feedback service: what was asked and answered, and what people thought of it."""

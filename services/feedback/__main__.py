@@ -1,0 +1,64 @@
+"""Starts the feedback service: reads settings, wires, serves."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from tandem.feedback.v1 import feedback_service_pb2 as pb
+from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
+
+from services.common.answer_ids import AnswerIds
+from services.common.bus import INTERACTIONS, Subscription, consume, open_producer
+from services.common.database import Sessions, open_database, ping
+from services.common.identity import IdentitySigner
+from services.common.interceptors import signed_by
+from services.common.outbox import Outbox
+from services.common.server import Service, run, serve
+from services.common.settings import PlatformSettings
+from services.common.telemetry import start_telemetry
+from services.feedback.adapters.postgres import OUTBOX, SCHEMA, PostgresFeedback
+from services.feedback.consumer import InteractionConsumer
+from services.feedback.servicer import FeedbackServicer
+from services.feedback.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def main() -> None:
+    platform, settings = PlatformSettings(), Settings()
+    start_telemetry("feedback", platform.log_level, platform.traces)
+    key = platform.identity_key.get_secret_value().encode()
+    now = partial(datetime.now, UTC)
+    async with AsyncExitStack() as resources:
+        database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
+        sessions = await resources.enter_async_context(database)
+        outbox = Outbox(OUTBOX)
+        store = PostgresFeedback(sessions, outbox)
+        servicer = FeedbackServicer(store, AnswerIds(key), now, lambda: uuid4().hex)
+        consumer = InteractionConsumer(store, now)
+        service = Service(
+            address=settings.address,
+            metrics_address=settings.metrics_address,
+            authenticate=signed_by(IdentitySigner(key).verify),
+            register=lambda server: rpc.add_FeedbackServiceServicer_to_server(servicer, server),
+            names=(pb.DESCRIPTOR.services_by_name["FeedbackService"].full_name,),
+            # The broker is no condition: without it ratings are kept, and published later.
+            pings=(partial(ping, sessions),),
+            tasks=(
+                partial(consume, Subscription(settings.bus, (INTERACTIONS,), "feedback"), consumer.handle),
+                partial(relay, outbox, sessions, settings.bus),
+            ),
+        )
+        await serve(service)
+
+
+async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
+    """Publish the outbox for ever, from when the broker is there."""
+    async with open_producer(bus) as producer:
+        await outbox.relay(sessions, producer)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Protobuf and PostgreSQL, on the far side of the domain."""

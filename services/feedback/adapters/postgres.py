@@ -1,0 +1,202 @@
+"""Interactions and ratings in PostgreSQL, each rating with its outbox row in one transaction."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Index, Row, Select, String, Table, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from services.common.database import Sessions, is_away, schema_metadata
+from services.common.outbox import Outbox, outbox_table
+from services.feedback.adapters.messages import rating_record
+from services.feedback.domain import Interaction, Opinion, Position, Rating, StoreUnavailable, Thumb
+
+SCHEMA = "feedback"
+EXPORT_BATCH = 200
+
+METADATA = schema_metadata(SCHEMA)
+OUTBOX = outbox_table(METADATA)
+INTERACTIONS = Table(
+    "interactions",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("interaction_id", String, primary_key=True),
+    Column("conversation_id", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("content", JSONB, nullable=False),
+    Index("ix_interactions_newest", "tenant_id", "asked_at", "interaction_id"),
+    Index("ix_interactions_conversation", "tenant_id", "conversation_id", "asked_at"),
+)
+# A rating may come before its interaction is recorded, so no foreign key ties the two.
+RATINGS = Table(
+    "ratings",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("interaction_id", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("rating_id", String, nullable=False, unique=True),
+    Column("thumb", String, nullable=False),
+    Column("comment", String, nullable=False),
+    Column("correction", String, nullable=False),
+    Column("rated_at", DateTime(timezone=True), nullable=False),
+    Index("ix_ratings_newest", "tenant_id", "rated_at", "rating_id"),
+)
+
+
+class PostgresFeedback:
+    """Keeps interactions and ratings. Every method reads and writes one tenant's rows only.
+
+    All methods raise StoreUnavailable when the database cannot be reached.
+    """
+
+    def __init__(self, sessions: Sessions, outbox: Outbox) -> None:
+        self._sessions = sessions
+        self._outbox = outbox
+
+    async def add_interactions(self, interactions: Sequence[Interaction]) -> int:
+        """Keep `interactions` and return how many were new; those already kept stay as they are."""
+        rows = [_interaction_row(interaction) for interaction in interactions]
+        statement = insert(INTERACTIONS).on_conflict_do_nothing().returning(INTERACTIONS.c.interaction_id)
+        with _translated():
+            async with self._sessions.begin() as session:
+                return len((await session.execute(statement, rows)).all()) if rows else 0
+
+    async def rate(self, rating: Rating) -> tuple[Rating, bool]:
+        """Keep `rating`, and say whether anything changed.
+
+        An earlier opinion of the same subject is replaced, under its own rating_id; an
+        identical one stays untouched, and nothing is published.
+        """
+        with _translated():
+            async with self._sessions.begin() as session:
+                # The upsert locks the row before the outbox is written, so that two opinions
+                # of one subject are published in the order in which they were kept.
+                changed = (await session.execute(_upsert(rating))).one_or_none()
+                if changed is None:
+                    return _rating(await _identical(session, rating)), False
+                kept = _rating(changed)
+                await self._outbox.add(session, [rating_record(kept)])
+        self._outbox.wake()
+        return kept, True
+
+    async def conversation(self, tenant_id: str, subject: str, conversation_id: str, turns: int) -> list[Interaction]:
+        """Return the last `turns` of a subject's conversation, oldest first."""
+        table = INTERACTIONS.c
+        query = (
+            select(INTERACTIONS)
+            .where(table.tenant_id == tenant_id, table.conversation_id == conversation_id, table.subject == subject)
+            .order_by(table.asked_at.desc(), table.interaction_id.desc())
+            .limit(turns)
+        )
+        return [_interaction(row) for row in reversed(await self._all(query))]
+
+    async def interactions(self, tenant_id: str, after: Position | None, limit: int) -> list[Interaction]:
+        """Return at most `limit` interactions of a tenant that come after a position, newest first."""
+        query = select(INTERACTIONS).where(INTERACTIONS.c.tenant_id == tenant_id)
+        key = (INTERACTIONS.c.asked_at, INTERACTIONS.c.interaction_id)
+        return [_interaction(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
+
+    async def ratings(self, tenant_id: str, after: Position | None, limit: int) -> list[Rating]:
+        """Return at most `limit` ratings of a tenant that come after a position, newest first."""
+        query = select(RATINGS).where(RATINGS.c.tenant_id == tenant_id)
+        key = (RATINGS.c.rated_at, RATINGS.c.rating_id)
+        return [_rating(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
+
+    async def export(
+        self, tenant_id: str, rated_after: datetime | None
+    ) -> AsyncGenerator[tuple[Rating, Interaction | None]]:
+        """Give a tenant's ratings from one snapshot, oldest first, each with its interaction if recorded.
+
+        The rows stay in the database until they are asked for.
+        """
+        query = _export(tenant_id, rated_after).execution_options(yield_per=EXPORT_BATCH)
+        with _translated():
+            async with self._sessions() as session:
+                async for row in await session.stream(query):
+                    yield _rating(row), _interaction(row) if row.content is not None else None
+
+    async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        with _translated():
+            async with self._sessions() as session:
+                rows: Sequence[Row[Any]] = (await session.execute(query)).all()
+                return rows
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Raise StoreUnavailable for a database that is not there."""
+    try:
+        yield
+    except Exception as error:
+        if is_away(error):
+            raise StoreUnavailable("the database cannot be reached") from error
+        raise
+
+
+def _upsert(rating: Rating) -> Any:
+    statement = insert(RATINGS).values(_rating_row(rating))
+    new, old = statement.excluded, RATINGS.c
+    return statement.on_conflict_do_update(
+        index_elements=[old.tenant_id, old.interaction_id, old.subject],
+        set_={name: new[name] for name in ("thumb", "comment", "correction", "rated_at")},
+        where=tuple_(old.thumb, old.comment, old.correction) != tuple_(new.thumb, new.comment, new.correction),
+    ).returning(*RATINGS.c)
+
+
+async def _identical(session: Any, rating: Rating) -> Row[Any]:
+    table = RATINGS.c
+    query = select(RATINGS).where(
+        table.tenant_id == rating.tenant_id,
+        table.interaction_id == rating.interaction_id,
+        table.subject == rating.subject,
+    )
+    row: Row[Any] = (await session.execute(query)).one()
+    return row
+
+
+def _newest_first(query: Select[Any], key: tuple[Any, Any], after: Position | None) -> Select[Any]:
+    if after:
+        query = query.where(tuple_(*key) < tuple_(after.at, after.object_id))
+    return query.order_by(*(column.desc() for column in key))
+
+
+def _export(tenant_id: str, rated_after: datetime | None) -> Select[Any]:
+    told, rated = INTERACTIONS.c, RATINGS.c
+    same = (told.tenant_id == rated.tenant_id) & (told.interaction_id == rated.interaction_id)
+    query = (
+        select(*RATINGS.c, told.conversation_id, told.asked_at, told.content)
+        .select_from(RATINGS.outerjoin(INTERACTIONS, same))
+        .where(rated.tenant_id == tenant_id)
+        .order_by(rated.rated_at, rated.rating_id)
+    )
+    return query if rated_after is None else query.where(rated.rated_at >= rated_after)
+
+
+def _interaction_row(interaction: Interaction) -> dict[str, object]:
+    return {column.name: getattr(interaction, column.name) for column in INTERACTIONS.c}
+
+
+def _interaction(row: Row[Any]) -> Interaction:
+    return Interaction(**{column.name: getattr(row, column.name) for column in INTERACTIONS.c})
+
+
+def _rating_row(rating: Rating) -> dict[str, object]:
+    opinion = rating.opinion
+    return {
+        "tenant_id": rating.tenant_id,
+        "interaction_id": rating.interaction_id,
+        "subject": rating.subject,
+        "rating_id": rating.rating_id,
+        "thumb": opinion.thumb.value,
+        "comment": opinion.comment,
+        "correction": opinion.correction,
+        "rated_at": rating.rated_at,
+    }
+
+
+def _rating(row: Row[Any]) -> Rating:
+    opinion = Opinion(Thumb(row.thumb), row.comment, row.correction)
+    return Rating(row.rating_id, row.tenant_id, row.interaction_id, row.subject, opinion, row.rated_at)

@@ -1,0 +1,137 @@
+"""Interactions, and opinions of them, without gRPC, Kafka or PostgreSQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.common import pages
+from services.common.errors import InvalidArgument, Unavailable
+from services.common.text import printable
+
+MAX_TEXT_CHARS = 10_000
+DEFAULT_TURNS = 10
+MAX_TURNS = 100
+
+
+class InvalidRating(InvalidArgument):
+    """No thumb, or more text than is kept."""
+
+    reason = "INVALID_RATING"
+
+
+class InvalidMaxTurns(InvalidArgument):
+    """A negative number of turns."""
+
+    reason = "INVALID_MAX_TURNS"
+
+
+class InvalidRatedAfter(InvalidArgument):
+    """A timestamp outside the years 1 to 9999."""
+
+    reason = "INVALID_RATED_AFTER"
+
+
+class StoreUnavailable(Unavailable):
+    """The database did not answer; nothing is known to be kept."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class Thumb(StrEnum):
+    """The short opinion."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One question with its whole answer.
+
+    `content` is the record in protobuf's JSON mapping; the fields beside it are those that
+    are searched by.
+    """
+
+    tenant_id: str
+    interaction_id: str
+    conversation_id: str
+    subject: str
+    asked_at: datetime
+    content: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What somebody thinks of an answer."""
+
+    thumb: Thumb
+    comment: str
+    correction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One subject's opinion of one interaction; replacing the opinion keeps the id."""
+
+    rating_id: str
+    tenant_id: str
+    interaction_id: str
+    subject: str
+    opinion: Opinion
+    rated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of a list ends, newest first: a time, and the id that breaks ties."""
+
+    at: datetime
+    object_id: str
+
+    def token(self) -> str:
+        """Return the page token that `position_of` reads."""
+        return pages.token_of(f"{self.at.isoformat()} {self.object_id}")
+
+
+def position_of(token: str) -> Position | None:
+    """Return the position in a page token; None for the first page.
+
+    Raises:
+        InvalidPage: no answer carried `token`.
+    """
+    if not token:
+        return None
+    at, _, object_id = pages.key_of(token).partition(" ")
+    try:
+        position = Position(datetime.fromisoformat(at), object_id)
+    except ValueError as error:
+        raise pages.InvalidPage("the page token is not one of ours") from error
+    if position.at.tzinfo is None or "\0" in object_id:
+        raise pages.InvalidPage("the page token is not one of ours")
+    return position
+
+
+def opinion_of(thumb: Thumb | None, comment: str, correction: str) -> Opinion:
+    """Return a valid opinion, its texts without control characters.
+
+    Raises:
+        InvalidRating: there is no thumb, or a text has more than 10,000 characters.
+    """
+    if thumb is None:
+        raise InvalidRating("the thumb is neither up nor down")
+    for name, text in (("comment", comment), ("correction", correction)):
+        if len(text) > MAX_TEXT_CHARS:
+            raise InvalidRating(f"the {name} is too long", field=name, characters=len(text), limit=MAX_TEXT_CHARS)
+    return Opinion(thumb, printable(comment), printable(correction))
+
+
+def turns_of(requested: int) -> int:
+    """Return how many turns to give: 0 means 10, more than 100 is clipped.
+
+    Raises:
+        InvalidMaxTurns: `requested` is negative.
+    """
+    if requested < 0:
+        raise InvalidMaxTurns("max_turns is negative", max_turns=requested)
+    return min(requested or DEFAULT_TURNS, MAX_TURNS)

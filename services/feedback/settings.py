@@ -1,0 +1,15 @@
+"""Everything about the feedback service that differs between deployments."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServerSettings
+
+
+class Settings(ServerSettings):
+    """Read from FEEDBACK_…."""
+
+    model_config = SettingsConfigDict(env_prefix="FEEDBACK_", frozen=True)
+
+    database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
+    bus: str = Field(description="Kafka bootstrap address, such as 127.0.0.1:9092.")
