@@ -1,0 +1,61 @@
+"""The whole command at a glance: every verb and its name."""
+
+import typer
+
+from services.cli.session import Program
+from services.cli.verb import Verb, verb
+from services.cli.verbs import access, answers, demo, platform, records, sources
+
+VERBS: dict[str, Verb] = {
+    "up": platform.up,
+    "down": platform.down,
+    "status": platform.status,
+    "logs": platform.show_logs,
+    "wait": sources.wait,
+    "ask": answers.ask,
+    "search": answers.search,
+    "rate": answers.rate,
+    "demo": demo.demo,
+    "interactions": records.interactions,
+    "ratings": records.ratings,
+}
+GROUPS: dict[str, dict[str, Verb]] = {
+    "source": {
+        "list": sources.list_sources,
+        "status": sources.status,
+        "sync": sources.sync,
+        "remove": sources.remove,
+        "replay": sources.replay,
+    },
+    "source add": {"files": sources.add_files, "push": sources.add_push},
+    "assistant": {"put": access.put_assistant, "list": access.list_assistants},
+    "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
+    "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
+}
+HELP = {
+    "source": "Where documents come from.",
+    "source add": "Add a source.",
+    "assistant": "Named ways of answering.",
+    "key": "API keys.",
+    "adapter": "LoRA adapters in the engine.",
+}
+
+
+def build_app(program: Program) -> typer.Typer:
+    """Return the `tandem` command that runs `program`."""
+    app = _group("Assistants that know your company: retrieval and tuned models together.")
+    for name, function in VERBS.items():
+        app.command(name)(verb(function, program))
+    app.command("supervise", hidden=True)(verb(platform.supervise, program))
+    groups = {"": app}
+    for path, verbs in GROUPS.items():
+        groups[path] = _group(HELP[path])
+        for name, function in verbs.items():
+            groups[path].command(name)(verb(function, program))
+        above, _, own_name = path.rpartition(" ")
+        groups[above].add_typer(groups[path], name=own_name)
+    return app
+
+
+def _group(description: str) -> typer.Typer:
+    return typer.Typer(help=description, no_args_is_help=True, pretty_exceptions_enable=False)

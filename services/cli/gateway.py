@@ -1,0 +1,69 @@
+"""The gateway as the command calls it: one channel, the caller's key, and a stub a service."""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import grpc
+from tandem.feedback.v1 import feedback_service_pb2_grpc
+from tandem.gateway.v1 import gateway_service_pb2_grpc
+from tandem.generate.v1 import generate_service_pb2_grpc
+from tandem.ingest.v1 import ingest_service_pb2_grpc
+
+MAX_MESSAGE_BYTES = 40 * 1024 * 1024
+CALL_SECONDS = 30.0
+MAX_PAGE_SIZE = 500
+MAX_INT32 = 2**31 - 1
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+class Gateway:
+    """Calls the gateway at `address` with an API key."""
+
+    def __init__(self, address: str, api_key: str) -> None:
+        self.address = address
+        self._metadata = (("authorization", f"Bearer {api_key}"),)
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        channel = grpc.insecure_channel(address, options=options)
+        self._channel = channel
+        self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
+        self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
+        self.assistants = gateway_service_pb2_grpc.AssistantServiceStub(channel)
+        self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
+        self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
+        self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def call(
+        self, rpc: "grpc.UnaryUnaryMultiCallable[Request, Answer]", request: Request, seconds: float = CALL_SECONDS
+    ) -> Answer:
+        """Make a call that must end within `seconds`."""
+        return rpc(request, timeout=seconds, metadata=self._metadata)
+
+    def stream(
+        self, rpc: "grpc.UnaryStreamMultiCallable[Request, Answer]", request: Request, seconds: float
+    ) -> Iterator[Answer]:
+        """Yield what a call streams; leaving the loop early cancels the call."""
+        call = rpc(request, timeout=seconds, metadata=self._metadata)
+        try:
+            yield from call
+        finally:
+            call.cancel()
+
+    def pages(self, rpc: Any, request: Any) -> Iterator[Any]:
+        """Yield the pages of a list, from the first on."""
+        request.page_size = request.page_size or MAX_PAGE_SIZE
+        while True:
+            page = self.call(rpc, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+
+def int32(number: int) -> int:
+    """Return `number` as the wire can carry it; whether it makes sense is the server's to say."""
+    return max(-MAX_INT32, min(number, MAX_INT32))

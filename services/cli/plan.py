@@ -1,0 +1,138 @@
+"""Which processes a platform is made of, and in what order they start and stop."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.cli import models, parts, postgres, probes
+from services.cli.addresses import Addresses
+from services.cli.home import Home
+from services.cli.parts import Command
+
+GATEWAY = "gateway"
+TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A process that is kept running, and how to know that it is ready."""
+
+    command: Command
+    probe: probes.Probe
+    address: str
+    metrics_address: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.command.name
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Parts start first; then the services and the front together. Stopping goes the other way.
+
+    `bootstrap` makes the first key, and prints it as one line of JSON.
+    """
+
+    parts: tuple[Unit, ...]
+    services: tuple[Unit, ...]
+    front: Unit
+    bootstrap: Command
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        return (*self.parts, *self.services, self.front)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What `tandem up` may decide; `environment` holds the user's own settings, which win over defaults."""
+
+    addresses: Addresses
+    engine: str = "vllm"
+    cache: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+# Makes the plan of a platform. Another one than `local` runs other services under the same command.
+Blueprint = Callable[[Home, Choices], Plan]
+
+
+def local(home: Home, choices: Choices) -> Plan:
+    """Return the plan of the whole platform on this machine."""
+    at = choices.addresses
+    database = postgres.url_of(home.data / "postgres")
+    shared = {"TANDEM_IDENTITY_KEY": home.identity_key()}
+    own = _settings(home, choices, database)
+    return Plan(
+        parts=(
+            Unit(parts.broker(at.of("broker")), probes.listens(at.of("broker")), at.of("broker")),
+            Unit(
+                parts.milvus(home.data / "milvus.db", at.of("milvus")),
+                probes.listens(at.of("milvus")),
+                at.of("milvus"),
+            ),
+            Unit(parts.postgres(home.data / "postgres"), probes.answers_sql(database), "unix socket"),
+        ),
+        services=tuple(
+            service(name, at, shared | own[name]) for name in ("ingest", "embed", "retrieve", "generate", "feedback")
+        ),
+        front=service(GATEWAY, at, shared | own[GATEWAY]),
+        bootstrap=Command(
+            "bootstrap",
+            (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", TENANT, "--name", "first key"),
+            shared | own[GATEWAY],
+        ),
+    )
+
+
+def service(name: str, addresses: Addresses, environment: Mapping[str, str]) -> Unit:
+    """Return the unit of `python -m services.NAME`."""
+    own = {
+        f"{name.upper()}_ADDRESS": addresses.of(name),
+        f"{name.upper()}_METRICS_ADDRESS": addresses.metrics_of(name),
+    }
+    command = Command(name, (sys.executable, "-m", f"services.{name}"), {**environment, **own})
+    return Unit(command, probes.serves_grpc(addresses.of(name)), addresses.of(name), addresses.metrics_of(name))
+
+
+def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str, str]]:
+    """Return each service's environment beside its addresses."""
+    at = choices.addresses
+    cache = (choices.cache or home.cache).resolve()
+    bus, blobs, milvus = at.of("broker"), str(home.data / "blobs"), f"http://{at.of('milvus')}"
+    wired = {
+        "ingest": {"DATABASE_URL": database, "BUS": bus, "BLOBS": blobs},
+        "embed": {"BUS": bus, "BLOBS": blobs, "MILVUS_URI": milvus, "CACHE": str(cache / "embed")},
+        "retrieve": {"MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
+        "generate": {"ENGINE": choices.engine, "CACHE": str(cache / "generate")},
+        "feedback": {"DATABASE_URL": database, "BUS": bus},
+        GATEWAY: {"DATABASE_URL": database, "BUS": bus}
+        | {f"{name.upper()}_ADDRESS": at.of(name) for name in ("ingest", "retrieve", "generate", "feedback")},
+    }
+    settings = {
+        name: {f"{name.upper()}_{key}": value for key, value in values.items()} for name, values in wired.items()
+    }
+    settings["embed"] |= _embedding_model(choices)
+    settings["generate"] |= _language_model(choices)
+    return settings
+
+
+def _embedding_model(choices: Choices) -> dict[str, str]:
+    chosen = choices.environment.get("EMBED_MODEL")
+    if chosen:
+        return {"EMBED_MODEL": _found_from_anywhere(chosen)}
+    return {"EMBED_MODEL": str(models.embedding_model()), "EMBED_MODEL_NAME": models.EMBEDDING_NAME}
+
+
+def _language_model(choices: Choices) -> dict[str, str]:
+    chosen = choices.environment.get("GENERATE_MODEL")
+    if chosen:
+        return {"GENERATE_MODEL": _found_from_anywhere(chosen)}
+    return {} if choices.engine == "memory" else {"GENERATE_MODEL": str(models.language_model())}
+
+
+def _found_from_anywhere(model: str) -> str:
+    """Return a model's path, if it is one and not a name, as a service with another working folder finds it."""
+    return str(Path(model).resolve()) if Path(model).exists() else model

@@ -1,0 +1,1 @@
+"""The verbs of `tandem`, by what they are about."""

@@ -1,0 +1,96 @@
+"""key, assistant, adapter: who may ask, and who answers."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from google.protobuf.message import Message
+from tandem.gateway.v1 import gateway_service_pb2 as gateway_pb
+from tandem.generate.v1 import generate_service_pb2 as generate_pb
+
+from services.cli.gateway import int32
+from services.cli.output import plain
+from services.cli.session import Session
+from services.cli.views import tables as views
+
+
+def create_key(
+    session: Session, name: Annotated[str, typer.Option(help="For people: whose key it is.")] = "tandem"
+) -> None:
+    """Make an API key; its secret is shown this once."""
+    made = session.gateway.call(session.gateway.access.CreateApiKey, gateway_pb.CreateApiKeyRequest(name=name))
+    session.output.show(plain(made), lambda: views.made_key(made))
+
+
+def list_keys(session: Session) -> None:
+    """List the API keys, newest first."""
+    rpc = session.gateway.access.ListApiKeys
+    keys = [key for page in session.gateway.pages(rpc, gateway_pb.ListApiKeysRequest()) for key in page.api_keys]
+    _show(session, "api_keys", keys, ("key_id", "name", "created_at", "revoked_at"))
+
+
+def revoke_key(session: Session, key_id: Annotated[str, typer.Argument(help="The key's id.")]) -> None:
+    """End an API key."""
+    session.gateway.call(session.gateway.access.RevokeApiKey, gateway_pb.RevokeApiKeyRequest(key_id=key_id))
+    session.output.show({"revoked": key_id}, lambda: f"key {key_id} is revoked")
+
+
+def put_assistant(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The assistant's name.")],
+    instructions: Annotated[str, typer.Option(help="What it must keep to.")] = "",
+    source: Annotated[list[str] | None, typer.Option(help="A source it reads; may be given again.")] = None,
+    adapter: Annotated[str, typer.Option(help="The adapter it answers with.")] = "",
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Passages it retrieves; 0 means the default.")] = 0,
+    retrieval: Annotated[bool, typer.Option(help="Answer from the documents.")] = True,
+) -> None:
+    """Make an assistant, or replace the one of that name."""
+    assistant = gateway_pb.Assistant(
+        name=name,
+        instructions=instructions,
+        sources=source or (),
+        adapter=adapter,
+        top_k=int32(top_k),
+        without_retrieval=not retrieval,
+    )
+    request = gateway_pb.PutAssistantRequest(assistant=assistant)
+    kept = session.gateway.call(session.gateway.assistants.PutAssistant, request).assistant
+    session.output.show({"assistant": plain(kept)}, lambda: f"assistant {kept.name} is kept")
+
+
+def list_assistants(session: Session) -> None:
+    """List the assistants."""
+    rpc = session.gateway.assistants.ListAssistants
+    found = [
+        each for page in session.gateway.pages(rpc, gateway_pb.ListAssistantsRequest()) for each in page.assistants
+    ]
+    _show(session, "assistants", found, ("name", "instructions", "sources", "adapter", "top_k", "without_retrieval"))
+
+
+def load_adapter(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The adapter's name.")],
+    uri: Annotated[str, typer.Argument(help="Its folder: a path or a URL.")],
+) -> None:
+    """Load a LoRA adapter into the engine."""
+    request = generate_pb.LoadAdapterRequest(name=name, uri=uri)
+    adapter = session.gateway.call(session.gateway.adapters.LoadAdapter, request, 120).adapter
+    session.output.show({"adapter": plain(adapter)}, lambda: f"adapter {adapter.name} is loaded ({adapter.digest})")
+
+
+def unload_adapter(session: Session, name: Annotated[str, typer.Argument(help="The adapter's name.")]) -> None:
+    """Take a LoRA adapter out of the engine."""
+    session.gateway.call(session.gateway.adapters.UnloadAdapter, generate_pb.UnloadAdapterRequest(name=name))
+    session.output.show({"unloaded": name}, lambda: f"adapter {name} is unloaded")
+
+
+def list_adapters(session: Session) -> None:
+    """List the adapters in the engine."""
+    rpc = session.gateway.adapters.ListAdapters
+    found = [each for page in session.gateway.pages(rpc, generate_pb.ListAdaptersRequest()) for each in page.adapters]
+    _show(session, "adapters", found, ("name", "digest", "rank", "base_model"))
+
+
+def _show(session: Session, name: str, messages: Iterable[Message], columns: Iterable[str]) -> None:
+    rows = [plain(message) for message in messages]
+    session.output.show({name: rows}, lambda: views.table(rows, columns))

@@ -1,0 +1,1 @@
+"""How answers of the platform look to people."""

@@ -1,0 +1,57 @@
+"""The plan: what each process is told, and what the user's own settings change."""
+
+from pathlib import Path
+
+import pytest
+
+from services.cli.addresses import Addresses
+from services.cli.home import Home
+from services.cli.plan import Choices, local
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    return home
+
+
+def environments(home: Home, choices: Choices) -> dict[str, dict[str, str]]:
+    return {unit.name: dict(unit.command.environment) for unit in local(home, choices).units}
+
+
+def test_every_service_is_wired_to_the_others(home: Home):
+    told = environments(home, Choices(Addresses(40000)))
+    gateway = told["gateway"]
+    for name in ("ingest", "retrieve", "generate", "feedback"):
+        assert gateway[f"GATEWAY_{name.upper()}_ADDRESS"] == told[name][f"{name.upper()}_ADDRESS"]
+    assert told["retrieve"]["RETRIEVE_EMBED_ADDRESS"] == told["embed"]["EMBED_ADDRESS"]
+    assert told["ingest"]["INGEST_BLOBS"] == told["embed"]["EMBED_BLOBS"]
+    assert {told[name]["TANDEM_IDENTITY_KEY"] for name in gateway_first(told)} == {home.identity_key()}
+
+
+def gateway_first(told: dict[str, dict[str, str]]) -> list[str]:
+    return [name for name in told if f"{name.upper()}_ADDRESS" in told[name]]
+
+
+def test_the_models_come_from_the_installed_wheels(home: Home):
+    told = environments(home, Choices(Addresses(40000)))
+    assert Path(told["embed"]["EMBED_MODEL"]).is_dir()
+    assert Path(told["generate"]["GENERATE_MODEL"]).is_file()
+    assert told["embed"]["EMBED_MODEL_NAME"] == "all-MiniLM-L6-v2"
+
+
+def test_a_model_that_the_user_chose_wins_and_is_found_from_anywhere(home: Home, tmp_path: Path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    chosen = {"GENERATE_MODEL": "mine", "EMBED_MODEL": "organisation/name"}
+    told = environments(home, Choices(Addresses(40000), environment=chosen))
+    assert told["generate"]["GENERATE_MODEL"] == str(tmp_path / "mine")
+    assert told["embed"]["EMBED_MODEL"] == "organisation/name"
+    assert "EMBED_MODEL_NAME" not in told["embed"]
+
+
+def test_the_engine_in_memory_needs_no_model(home: Home):
+    told = environments(home, Choices(Addresses(40000), engine="memory"))
+    assert told["generate"]["GENERATE_ENGINE"] == "memory"
+    assert "GENERATE_MODEL" not in told["generate"]

@@ -1,0 +1,227 @@
+"""Verbs against a gateway that gives fixed answers: what people see, what programs get, and the exit code."""
+
+import json
+from collections.abc import Iterator
+from concurrent import futures
+
+import grpc
+import pytest
+from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
+from tandem.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
+from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
+from tandem.retrieve.v1 import retrieve_service_pb2
+from typer.testing import CliRunner
+
+from services.cli.app import build_app
+from services.cli.session import Program
+
+KEY = "the key"
+
+
+class FixedSources(ingest_service_pb2_grpc.IngestServiceServicer):
+    """Gives one source after the other, the last for ever."""
+
+    def __init__(self) -> None:
+        self.sources: list[ingest_service_pb2.Source] = []
+        self.created: ingest_service_pb2.CreateSourceRequest | None = None
+
+    def CreateSource(self, request, context):
+        self.created = request
+        return ingest_service_pb2.CreateSourceResponse(source=ingest_service_pb2.Source(name=request.name))
+
+    def GetSource(self, request, context):
+        return ingest_service_pb2.GetSourceResponse(source=self._next())
+
+    def ListSources(self, request, context):
+        """One source a page, so that paging is seen."""
+        if request.page_token:
+            return ingest_service_pb2.ListSourcesResponse(sources=[self._next()])
+        first = ingest_service_pb2.Source(name="first", kind="push", state=ingest_service_pb2.SOURCE_STATE_ACTIVE)
+        return ingest_service_pb2.ListSourcesResponse(sources=[first], next_page_token="next")
+
+    def _next(self) -> ingest_service_pb2.Source:
+        return self.sources.pop(0) if len(self.sources) > 1 else self.sources[0]
+
+
+class FixedAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
+    """Streams fixed events, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.events: list[gateway_service_pb2.AskResponse] = []
+        self.asked: gateway_service_pb2.AskRequest | None = None
+        self.authorization = ""
+
+    def Ask(self, request, context):
+        self.asked = request
+        self.authorization = dict(context.invocation_metadata())["authorization"]
+        yield from self.events
+
+    def Search(self, request, context):
+        return gateway_service_pb2.SearchResponse(passages=self.events[0].retrieval_done.passages)
+
+
+class FixedFeedback(feedback_service_pb2_grpc.FeedbackServiceServicer):
+    """Gives pages of two interactions, for ever."""
+
+    def ListInteractions(self, request, context):
+        start = int(request.page_token or 0)
+        found = [events_pb2.Interaction(interaction_id=str(number)) for number in (start, start + 1)]
+        return feedback_service_pb2.ListInteractionsResponse(interactions=found, next_page_token=str(start + 2))
+
+
+class Fixed:
+    """A gateway with fixed answers, and the command that calls it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.sources = FixedSources()
+        self.answers = FixedAnswers()
+
+    def __call__(self, *arguments: str):
+        app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
+        environment = {"TANDEM_ADDRESS": self.address, "TANDEM_API_KEY": KEY, "TANDEM_HOME": "/nowhere"}
+        return CliRunner(env=environment).invoke(app, list(arguments))
+
+
+@pytest.fixture
+def tandem() -> Iterator[Fixed]:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    fixed = Fixed(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(fixed.sources, server)
+    gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(fixed.answers, server)
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FixedFeedback(), server)
+    server.start()
+    yield fixed
+    server.stop(None).wait()
+
+
+def source(**counts: int) -> ingest_service_pb2.Source:
+    made = ingest_service_pb2.Source(name="wiki", kind="files", state=ingest_service_pb2.SOURCE_STATE_ACTIVE)
+    made.counts.MergeFrom(ingest_service_pb2.SourceCounts(**counts))
+    made.last_sync_at.FromSeconds(1)
+    return made
+
+
+def whole_answer() -> list[gateway_service_pb2.AskResponse]:
+    passages = [
+        retrieve_service_pb2.Passage(title="Prices", uri="https://example.com/prices", headings=["Kettles"], score=0.5),
+        retrieve_service_pb2.Passage(title="Warranty", uri="file:///docs/the%20warranty.pdf", page=3, score=0.25),
+    ]
+    pb = gateway_service_pb2
+    cited = [pb.Citation(number=2, passage_index=0), pb.Citation(number=1, passage_index=1), pb.Citation(number=1)]
+    cited[2].passage_index = 1
+    return [
+        pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages)),
+        pb.AskResponse(token_delta=pb.TokenDelta(text="Nine ")),
+        pb.AskResponse(token_delta=pb.TokenDelta(text="years.\x1b[31m")),
+        pb.AskResponse(citations=pb.Citations(citations=cited)),
+        pb.AskResponse(usage=pb.Usage(completion_tokens=5, first_token_ms=40, total_ms=90)),
+        pb.AskResponse(end=pb.End(answer_id="signed", conversation_id="c1")),
+    ]
+
+
+def test_an_answer_is_followed_by_each_cited_passage_once_in_order(tandem: Fixed):
+    tandem.answers.events = whole_answer()
+    shown = tandem("ask", "How long?", "--conversation", "c1", "--top-k", "3", "--max-tokens", "9")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "Nine years.[31m"
+    assert lines[1] == "[1] Warranty · /docs/the warranty.pdf · page 3 · score 0.250"
+    assert lines[2] == "[2] Prices · https://example.com/prices · Kettles · score 0.500"
+    assert "signed" in lines[3]
+    assert "first token 40 ms" in lines[3]
+    asked = tandem.answers.asked
+    assert asked is not None
+    assert (asked.conversation_id, asked.top_k, asked.sampling.max_tokens) == ("c1", 3, 9)
+    assert tandem.answers.authorization == f"Bearer {KEY}"
+
+
+def test_an_answer_is_one_event_a_line_for_programs(tandem: Fixed):
+    tandem.answers.events = whole_answer()
+    lines = [json.loads(line) for line in tandem("ask", "How long?", "--json").stdout.splitlines()]
+    assert [line["event"] for line in lines] == [
+        *("retrieval_done", "token_delta", "token_delta", "citations", "usage", "end")
+    ]
+    assert lines[-1]["answer_id"] == "signed"
+
+
+def test_passages_found_are_numbered(tandem: Fixed):
+    tandem.answers.events = whole_answer()
+    assert " 2. Warranty · /docs/the warranty.pdf" in tandem("search", "how long").stdout
+    assert len(json.loads(tandem("search", "how long", "--json").stdout)["passages"]) == 2
+
+
+def test_wait_ends_when_nothing_is_pending(tandem: Fixed):
+    tandem.sources.sources = [source(pending=2), source(pending=1, indexed=1), source(indexed=2, chunks=7)]
+    waited = tandem("wait")
+    assert waited.exit_code == 0
+    assert "indexed: 2 documents, 7 chunks" in waited.stdout
+
+
+def test_wait_waits_for_the_first_sync(tandem: Fixed):
+    unread = source()
+    unread.ClearField("last_sync_at")
+    tandem.sources.sources = [unread, source(indexed=1)]
+    assert "indexed: 1 document," in tandem("wait", "--source", "wiki").stdout
+
+
+def test_wait_says_how_many_failed(tandem: Fixed):
+    tandem.sources.sources = [source(indexed=2, failed=3)]
+    waited = tandem("wait", "--source", "wiki")
+    assert waited.exit_code == 0
+    assert "failed: 3 documents" in waited.stdout
+
+
+def test_wait_gives_up_when_the_time_is_over(tandem: Fixed):
+    tandem.sources.sources = [source(pending=4, indexed=2, failed=1)]
+    waited = tandem("wait", "--source", "wiki", "--timeout", "0.1", "--json")
+    assert waited.exit_code == 1
+    error = json.loads(waited.stdout)["error"]
+    assert error["reason"] == "NOT_INDEXED_IN_TIME"
+    assert (error["facts"]["pending"], error["facts"]["failed"]) == (4, 1)
+
+
+def test_wait_does_not_wait_for_a_source_that_cannot_be_read(tandem: Fixed):
+    gone = source()
+    gone.last_sync_error = "the folder has gone"
+    tandem.sources.sources = [gone]
+    waited = tandem("wait", "--source", "wiki")
+    assert waited.exit_code == 1
+    assert "the folder has gone" in waited.stderr
+
+
+def test_an_empty_folder_is_said_to_be_empty(tandem: Fixed):
+    tandem.sources.sources = [source()]
+    assert "source wiki holds no documents" in tandem("wait", "--source", "wiki").stdout
+
+
+def test_lists_are_read_to_their_last_page(tandem: Fixed):
+    tandem.sources.sources = [source()]
+    listed = json.loads(tandem("source", "list", "--json").stdout)["sources"]
+    assert [each["name"] for each in listed] == ["first", "wiki"]
+
+
+def test_a_limit_ends_a_list_that_has_no_end(tandem: Fixed):
+    listed = json.loads(tandem("interactions", "--limit", "5", "--json").stdout)["interactions"]
+    assert [each["interaction_id"] for each in listed] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_folder_is_added_by_its_absolute_path_for_everyone_and_watched(tandem: Fixed, tmp_path, monkeypatch):
+    (tmp_path / "wiki").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert tandem("source", "add", "files", "wiki", "--exclude", "*.tmp", "--exclude", "old/**").exit_code == 0
+    request = tandem.sources.created
+    assert request is not None
+    assert (request.name, request.kind, list(request.readers)) == ("wiki", "files", ["everyone"])
+    assert request.files.path == str(tmp_path / "wiki")
+    assert request.files.watch
+    assert list(request.files.exclude) == ["*.tmp", "old/**"]
+    assert request.request_id
+
+
+def test_readers_and_watching_are_chosen(tandem: Fixed, tmp_path):
+    arguments = ("--name", "hr", "--no-watch", "--readers", "group:hr", "--readers", "user:ada")
+    assert tandem("source", "add", "files", str(tmp_path), *arguments).exit_code == 0
+    request = tandem.sources.created
+    assert request is not None
+    assert (request.name, request.files.watch, list(request.readers)) == ("hr", False, ["group:hr", "user:ada"])
