@@ -1,0 +1,72 @@
+"""One trace from a pushed document to the index, and one from a question to the engine."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
+from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
+
+from tests.tandem_command import Tandem
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SECONDS = 30
+
+
+@pytest.fixture
+def channel(tandem: Tandem):
+    with grpc.insecure_channel(tandem.unit("gateway").address) as channel:
+        yield channel
+
+
+def metadata(tandem: Tandem, trace: str) -> tuple[tuple[str, str], ...]:
+    secret = json.loads((tandem.home.root / "credentials.json").read_text())["secret"]
+    return (("authorization", f"Bearer {secret}"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01"))
+
+
+def spans(traces: Path, trace: str) -> dict[str, set[str]]:
+    """The names of a trace's spans, by service."""
+    found: dict[str, set[str]] = {}
+    for file in traces.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            span: dict[str, Any] = json.loads(line)
+            if span["context"]["trace_id"] == f"0x{trace}":
+                found.setdefault(file.stem, set()).add(span["name"])
+    return found
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return condition()
+
+
+def test_a_pushed_document_is_one_trace_from_the_call_to_the_index(tandem: Tandem, channel, traces: Path):
+    stub, sent = ingest_rpc.IngestServiceStub(channel), metadata(tandem, TRACE)
+    stub.CreateSource(
+        ingest_pb.CreateSourceRequest(name="traced", kind="push", push=ingest_pb.PushConfig(), readers=["everyone"]),
+        metadata=sent,
+    )
+    document = ingest_pb.PushedDocument(external_id="one", content=b"# Traced\n\nA document with a trace.")
+    stub.PushDocuments(ingest_pb.PushDocumentsRequest(source="traced", documents=[document]), metadata=sent)
+
+    assert until(lambda: "ingest.settle" in spans(traces, TRACE).get("ingest", set()))
+    found = spans(traces, TRACE)
+    assert "tandem.ingest.v1.IngestService/PushDocuments" in found["gateway"] & found["ingest"]
+    assert "documents.changed process" in found["embed"]
+
+
+def test_a_question_is_one_trace_through_every_service_it_passes(tandem: Tandem, channel, traces: Path):
+    trace = TRACE[::-1]
+    request = pb.AskRequest(question="How long is the warranty of the Tern kettle?")
+    events = list(rpc.GatewayServiceStub(channel).Ask(request, metadata=metadata(tandem, trace), timeout=120))
+
+    assert events[-1].HasField("end")
+    assert until(lambda: {"gateway", "retrieve", "embed", "generate"} <= set(spans(traces, trace)))
