@@ -1,0 +1,100 @@
+"""A platform of its own for the benchmarks: started by the `tandem` command, called by gRPC."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
+from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
+
+START_SECONDS = 300
+INDEX_SECONDS = 900
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running platform: its gateway's address, and the metadata with the first key."""
+
+    home: Path
+    address: str
+    milvus_uri: str
+    metadata: tuple[tuple[str, str], ...]
+    gateway: rpc.GatewayServiceStub
+    assistants: rpc.AssistantServiceStub
+    ingest: ingest_rpc.IngestServiceStub
+
+    async def put_assistant(self, name: str, **fields: Any) -> None:
+        request = pb.PutAssistantRequest(assistant=pb.Assistant(name=name, **fields))
+        await self.assistants.PutAssistant(request, metadata=self.metadata)
+
+    async def add_folder(self, folder: Path, *, watch: bool) -> tuple[int, int]:
+        """Add a folder and wait until all of it is indexed; return documents and chunks."""
+        config = ingest_pb.FilesConfig(path=str(folder), watch=watch)
+        request = ingest_pb.CreateSourceRequest(name=folder.name, kind="files", files=config, readers=["everyone"])
+        await self.ingest.CreateSource(request, metadata=self.metadata)
+        return await self._until_indexed(folder.name, sum(1 for each in folder.rglob("*") if each.is_file()))
+
+    async def _until_indexed(self, source: str, files: int) -> tuple[int, int]:
+        deadline = time.monotonic() + INDEX_SECONDS
+        while time.monotonic() < deadline:
+            answer = await self.ingest.GetSource(ingest_pb.GetSourceRequest(source=source), metadata=self.metadata)
+            counts = answer.source.counts
+            if counts.indexed + counts.failed >= files and not counts.pending:
+                return counts.indexed, counts.chunks
+            await asyncio.sleep(POLL_SECONDS)
+        raise TimeoutError(source)
+
+
+@contextlib.asynccontextmanager
+async def running(home: Path, engine: str) -> AsyncIterator[Platform]:
+    """Start a platform with `engine` ("vllm" or "memory") in `home`; stop it at the end."""
+    started = await asyncio.to_thread(_tandem, home, "up", "--detach", "--engine", engine, "--free-ports")
+    try:
+        secret = json.loads((home / "credentials.json").read_text())["secret"]
+        async with grpc.aio.insecure_channel(started["gateway"]) as channel:
+            yield Platform(
+                home,
+                started["gateway"],
+                f"http://{next(unit['address'] for unit in started['units'] if unit['name'] == 'milvus')}",
+                (("authorization", f"Bearer {secret}"),),
+                rpc.GatewayServiceStub(channel),
+                rpc.AssistantServiceStub(channel),
+                ingest_rpc.IngestServiceStub(channel),
+            )
+    finally:
+        await asyncio.to_thread(_tandem, home, "down")
+
+
+def _tandem(home: Path, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "services.cli", *arguments, "--home", str(home), "--json"]
+    return json.loads(subprocess.run(command, check=True, timeout=START_SECONDS, capture_output=True).stdout)
+
+
+def free_address() -> str:
+    """Return a loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def wait_for_port(address: str) -> None:
+    """Wait until somebody listens on `address`."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(address)
