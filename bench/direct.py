@@ -82,17 +82,19 @@ class Direct:
         self._client.upsert(self._collection, rows, timeout=TIMEOUT_SECONDS)
         return len(rows)
 
-    def search(self, question: str, top_k: int) -> Any:
-        """Embed the question and run one hybrid search, of as many candidates as the platform fetches."""
+    def search(self, question: str, top_k: int) -> list[dict[str, Any]]:
+        """Embed the question, run one hybrid search of as many candidates as the platform's, and read the best."""
         limit = max(CANDIDATES, 3 * top_k)
         vector = self._encode([question])[0]
         legs = [
             AnnSearchRequest([vector], index.DENSE, {}, limit, expr=READERS),
             AnnSearchRequest([question], index.SPARSE, {}, limit, expr=READERS),
         ]
-        return self._client.hybrid_search(
+        found = self._client.hybrid_search(
             self._collection, legs, RRFRanker(RRF_K), limit=limit, output_fields=FIELDS, timeout=TIMEOUT_SECONDS
         )
+        # pymilvus decodes a row when it is read.
+        return [dict(hit["entity"]) for hit in found[0][:top_k]]
 
 
 @contextlib.contextmanager

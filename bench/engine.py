@@ -23,7 +23,9 @@ from bench.report import Row, median
 STREAMS = (1, 4, 16)
 QUESTIONS = 16
 TOKENS = 32
-ROUNDS = 3
+ROUNDS = 5
+# An engine's processes spin for a second after its last answer; the other's round must not pay for that.
+SETTLE_SECONDS = 2.0
 # Answers of one stream in a round, shared among more streams, but two for each at least.
 ANSWERS = 6
 LATER_AT_MOST_MS = 20.0
@@ -53,6 +55,7 @@ async def measure(platform: Platform, questions: Sequence[str]) -> list[Row]:
 
         for question in chosen:
             await _ask(stub, platform.metadata, question, 1)
+        await asyncio.gather(*(_ask(stub, platform.metadata, question, 1) for question in chosen))
         prompts = await _prompts(channel, platform.metadata, chosen)
 
         async def theirs(number: int) -> Answered:
@@ -80,6 +83,7 @@ async def _compare(streams: int, ours: Ask, theirs: Ask) -> list[Row]:
 
 async def _round(streams: int, ask: Ask) -> tuple[float, float]:
     """Return the median first token, in ms, and the tokens a second of one round."""
+    await asyncio.sleep(SETTLE_SECONDS)
     started = time.perf_counter()
 
     async def client(first: int) -> list[Answered]:
@@ -117,14 +121,16 @@ async def _prompts(channel: grpc.aio.Channel, metadata: Any, questions: Sequence
 @contextlib.asynccontextmanager
 async def _direct_engine(home: Path) -> AsyncIterator[Any]:
     """Give vLLM's AsyncLLM on the platform's own model, with the service's own options."""
-    os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
-    from vllm import AsyncEngineArgs  # noqa: PLC0415 - reads its environment when imported
-    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
-
     from services.generate.settings import Settings  # noqa: PLC0415
 
     folder = next((home / "cache" / "generate" / "models").glob("*/*/config.json")).parent
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**Settings(model=str(folder)).vllm_options(folder)))
+    settings = Settings(model=str(folder))
+    os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", str(settings.reserved_cores))
+    from vllm import AsyncEngineArgs  # noqa: PLC0415 - reads its environment when imported
+    from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
+
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**settings.vllm_options(folder)))
     try:
         yield engine
     finally:

@@ -65,16 +65,20 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
+        self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
+        # A server's handlers are the same in every call: each is wrapped once.
+        if wrapped := self._wrapped.get(details.method):
+            return wrapped
         handler = await continuation(details)
         if handler is None or details.method.startswith(OPEN_SERVICES):
             return handler
-        if handler.response_streaming:
-            return self._streaming(details.method, handler)
-        return self._unary(details.method, handler)
+        wrap = self._streaming if handler.response_streaming else self._unary
+        self._wrapped[details.method] = wrap(details.method, handler)
+        return self._wrapped[details.method]
 
     def _unary(self, method: str, handler: Any) -> Any:
         inner = handler.stream_unary if handler.request_streaming else handler.unary_unary

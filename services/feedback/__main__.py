@@ -38,6 +38,9 @@ async def main() -> None:
         store = PostgresFeedback(sessions, outbox)
         servicer = FeedbackServicer(store, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
+        subscription = Subscription(
+            settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.gather_milliseconds
+        )
         service = Service(
             address=settings.address,
             metrics_address=settings.metrics_address,
@@ -47,7 +50,7 @@ async def main() -> None:
             # The broker is no condition: without it ratings are kept, and published later.
             pings=(partial(ping, sessions),),
             tasks=(
-                partial(consume, Subscription(settings.bus, (INTERACTIONS,), "feedback"), consumer.handle),
+                partial(consume, subscription, consumer.handle),
                 partial(relay, outbox, sessions, settings.bus),
             ),
         )

@@ -58,6 +58,7 @@ def _parts(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Engine
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", str(settings.reserved_cores))
     folder = model_folder(settings.model, settings.cache)
     from services.generate.adapters.tokenizer import ChatTokenizer  # noqa: PLC0415 - after the environment is set
     from services.generate.adapters.vllm import VllmEngine  # noqa: PLC0415 - likewise

@@ -27,6 +27,9 @@ class Settings(ServerSettings):
     dtype: str = Field("bfloat16", description="The type that weights are computed in.")
     enforce_eager: bool = Field(default=True, description="Start sooner, without compiling; slower on GPUs.")
     kv_cache_bytes: int = Field(1 << 30, ge=0, description="Memory for prompts' state; 0 leaves it to vLLM (GPUs).")
+    reserved_cores: int = Field(
+        0, ge=0, description="Cores that vLLM leaves to others on a CPU; of two cores its own default, 1, is half."
+    )
     max_loras: int = Field(4, ge=1, description="Adapters in one engine step.")
     max_lora_rank: int = Field(16, ge=1, description="The highest rank that an adapter may have.")
     max_cpu_loras: int = Field(16, ge=1, description="Adapters in memory, those that streams still hold included.")

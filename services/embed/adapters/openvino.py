@@ -5,7 +5,7 @@ import inspect
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,12 @@ from services.embed.domain import Vector
 _LAYOUT_VERSION = "1"
 _HASHED_BLOCK = 1024**2
 _LEAST_NORM = 1e-12
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# Measured with all-MiniLM-L6-v2: together, four texts of 16 tokens take half the time that they
+# take apart; from about 64 tokens on nothing is gained.
+_LENGTH_STEP = 8
+_TEXTS_A_JOB = 4
+_TOKENS_A_JOB = 128
 
 
 class ModelUnsupported(Exception):
@@ -29,10 +35,10 @@ class ModelUnsupported(Exception):
 class OpenVinoEmbedder:
     """The model in `folder`, exported once into `cache`.
 
-    One text is computed by all threads together, soonest; several are computed side by side,
-    each by one thread and as long as it is: nothing is padded, and every length's kernel is made
-    once, which in batches of mixed shapes costs more than the arithmetic. It computes in
-    bfloat16 where the CPU does, and pools and normalises in float32.
+    Texts are padded to a multiple of 8 tokens, so that there are few shapes to make kernels for,
+    and short ones of like length are computed as one. One such job is computed by all threads
+    together, soonest; several side by side, each by one thread. It computes in bfloat16 where
+    the CPU does, and pools and normalises in float32.
     """
 
     def __init__(self, folder: Path, cache: Path, threads: int) -> None:
@@ -44,37 +50,60 @@ class OpenVinoEmbedder:
         self.dimensions = int(model.output(0).get_partial_shape()[2].get_length())
         precision = _precision(core)
         limit = {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        self._alone = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"} | precision | limit)
+        alone = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"} | precision | limit)
+        self._request = alone.create_infer_request()
         abreast = threads or os.cpu_count() or 1
         streams = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(abreast)}
         self._abreast = openvino.AsyncInferQueue(core.compile_model(model, "CPU", streams | precision | limit), abreast)
-        self._request = self._alone.create_infer_request()
 
     def embed(self, texts: Sequence[str]) -> Vector:
         """Return unit vectors, float32, shape (len(texts), dimensions)."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
+        lengths = [len(encoding) for encoding in encodings]
         vectors = np.empty((len(texts), self.dimensions), np.float32)
 
-        def keep(request: Any, row: int) -> None:
-            vectors[row] = _pooled(request.get_output_tensor(0).data[0], self._pooling)
+        def keep(request: Any, job: Sequence[int]) -> None:
+            states = request.get_output_tensor(0).data
+            for row, position in enumerate(job):
+                vectors[position] = _pooled(states[row, : lengths[position]], self._pooling)
 
-        if len(encodings) == 1:
-            self._request.infer(self._tensors(encodings[0]), share_inputs=True)
-            keep(self._request, 0)
+        jobs = list(_jobs(lengths))
+        if len(jobs) == 1:
+            self._request.infer(self._tensors(encodings, jobs[0]), share_inputs=True)
+            keep(self._request, jobs[0])
             return _normalised(vectors)
         self._abreast.set_callback(keep)
-        for row, encoding in enumerate(encodings):
-            self._abreast.start_async(self._tensors(encoding), row)
+        for job in jobs:
+            self._abreast.start_async(self._tensors(encodings, job), job)
         self._abreast.wait_all()
         return _normalised(vectors)
 
-    def _tensors(self, encoding: Any) -> dict[str, Any]:
-        values = {
-            "input_ids": encoding.ids,
-            "attention_mask": encoding.attention_mask,
-            "token_type_ids": encoding.type_ids,
-        }
-        return {name: np.array([value], np.int64) for name, value in values.items() if name in self._inputs}
+    def _tensors(self, encodings: Sequence[Any], job: Sequence[int]) -> dict[str, Any]:
+        shape = (len(job), _padded(max(len(encodings[position]) for position in job)))
+        tensors = {name: np.zeros(shape, np.int64) for name in self._inputs}
+        for row, position in enumerate(job):
+            encoding = encodings[position]
+            for name, values in zip(_INPUTS, (encoding.ids, encoding.attention_mask, encoding.type_ids), strict=True):
+                if name in tensors:
+                    tensors[name][row, : len(values)] = values
+        return tensors
+
+
+def _jobs(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield positions of texts to compute as one: a few short ones, or a long one by itself."""
+    job: list[int] = []
+    for position in sorted(range(len(lengths)), key=lengths.__getitem__):
+        texts = len(job) + 1
+        if job and (texts > _TEXTS_A_JOB or texts * _padded(lengths[position]) > _TOKENS_A_JOB):
+            yield job
+            job = []
+        job.append(position)
+    if job:
+        yield job
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _LENGTH_STEP) * _LENGTH_STEP
 
 
 def _pooled(states: Vector, pooling: str) -> Vector:
@@ -149,7 +178,7 @@ def _export(folder: Path, target: Path) -> None:
 
     model = AutoModel.from_pretrained(str(folder), dtype=torch.float32).eval()
     taken = inspect.signature(model.forward).parameters
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in taken]
+    names = [name for name in _INPUTS if name in taken]
     example = {name: torch.ones((2, 8), dtype=torch.int64) for name in names}
 
     class States(torch.nn.Module):
