@@ -89,4 +89,5 @@ def schema_of(dimensions: int) -> CollectionSchema:
 
 def open_milvus(uri: str, token: str = "") -> AsyncMilvusClient:
     """Return a client of the Milvus at `uri`, such as http://127.0.0.1:19530."""
-    return AsyncMilvusClient(uri=uri, token=token)
+    # pymilvus pings an idle server every 10 seconds; gRPC servers hang up on that, and a call is lost with it.
+    return AsyncMilvusClient(uri=uri, token=token, grpc_options={"grpc.keepalive_permit_without_calls": False})

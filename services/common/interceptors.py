@@ -61,7 +61,7 @@ def _packed(message: Any) -> any_pb2.Any:
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every RPC of a server; the open services pass untouched."""
+    """Wraps every RPC of a server, of one request each; the open services pass untouched."""
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
@@ -81,29 +81,20 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         return self._wrapped[details.method]
 
     def _unary(self, method: str, handler: Any) -> Any:
-        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-
         async def call(request: Any, context: Any) -> Any:
             async with self._around(method, context):
-                return await inner(request, context)
+                return await handler.unary_unary(request, context)
 
-        make = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
     def _streaming(self, method: str, handler: Any) -> Any:
-        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with self._around(method, context), contextlib.aclosing(inner(request, context)) as responses:
+            answers = handler.unary_stream(request, context)
+            async with self._around(method, context), contextlib.aclosing(answers) as responses:
                 async for response in responses:
                     yield response
 
-        make = (
-            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        )
-        return make(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
     @contextlib.asynccontextmanager
     async def _around(self, method: str, context: Any) -> AsyncIterator[None]:
