@@ -30,10 +30,6 @@ test: $(STAMP) ## Every test: unit, contract, integration, end to end
 test-fast: $(STAMP) ## Only the tests that take seconds: unit and contract
 	$(BIN)/pytest tests/unit tests/contract
 
-.PHONY: test-nightly
-test-nightly: $(STAMP) ## Faults at full size: 500 files while everything is killed in turn
-	TANDEM_FAULT_FILES=500 $(BIN)/pytest tests/e2e/test_faults.py --timeout 1800
-
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, fast tests
 	$(BIN)/ruff format --check .

@@ -14,6 +14,6 @@ class Settings(ServerSettings):
     database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
     bus: str = Field(description="Kafka bootstrap address, such as 127.0.0.1:9092.")
     gather_milliseconds: int = Field(
-        200, ge=0, description="Interactions of so long are stored together; a conversation remembers a turn after it."
+        50, ge=0, description="Interactions of so long are stored together; a conversation remembers a turn after it."
     )
     batch_records: int = Field(500, ge=1, description="Most interactions stored together.")

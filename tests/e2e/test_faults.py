@@ -1,10 +1,6 @@
-"""Every process is killed in turn while files are ingested; at the end each file is indexed exactly once.
-
-TANDEM_FAULT_FILES says how many files (120 when unset; the nightly run takes 500).
-"""
+"""Every process is killed in turn while 500 files are ingested; at the end each file is indexed exactly once."""
 
 import itertools
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +12,7 @@ from pymilvus import MilvusClient
 from services.cli.state import Phase
 from tests.tandem_command import Tandem, home_in, kill_9
 
-FILES = int(os.environ.get("TANDEM_FAULT_FILES", "120"))
+FILES = 500
 VICTIMS = ("ingest", "embed", "retrieve", "generate", "feedback", "gateway", "broker", "milvus", "postgres")
 pytestmark = pytest.mark.timeout(300 + 2 * FILES)
 
