@@ -37,8 +37,6 @@ PARTITIONS = {
 SESSION_TIMEOUT_MS = 6000
 POLL_MS = 200
 RETRY_SECONDS = 0.5
-# So many are handed over before the time to gather is up.
-GATHERED_BYTES = 1024 * 1024
 
 # The driver's own would wait up to 30 seconds before it tries a broker that is back again.
 CONNECTION = {"reconnect_backoff_max_ms": 1000, "bootstrap_timeout_ms": 5000, "request_timeout_ms": 5000}
@@ -232,15 +230,14 @@ async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
 class Subscription:
     """Which records a consumer group wants, and how many at a time.
 
-    Where nobody waits for each record, `gather_milliseconds` lets the broker collect what comes in that
-    time, so that many come together: 0 is each as soon as it is there.
+    It rests for `rest_seconds` after each batch: under load, what comes meanwhile comes together.
     """
 
     bootstrap: str
     topics: tuple[str, ...]
     group: str
     max_records: int = 100
-    gather_milliseconds: int = 0
+    rest_seconds: float = 0.0
 
 
 async def consume(subscription: Subscription, handle: Handle) -> None:
@@ -274,6 +271,7 @@ async def _consume_until_it_fails(subscription: Subscription, handle: Handle) ->
                     await handle(records)
                 RECORDS.labels(records[0].topic, "handled").inc(len(records))
                 await asyncio.to_thread(consumer.commit)
+                await asyncio.sleep(subscription.rest_seconds)
     finally:
         await asyncio.shield(asyncio.to_thread(consumer.close, autocommit=False))
 
@@ -290,13 +288,8 @@ def _open_consumer(subscription: Subscription) -> Any:
         # A batch of slow documents may take long; heartbeats tell of a dead process all the same.
         max_poll_interval_ms=24 * 3600 * 1000,
         metadata_max_age_ms=5000,
-        **_gathering(subscription.gather_milliseconds),
         **CONNECTION | {"request_timeout_ms": 10_000},
     )
-
-
-def _gathering(milliseconds: int) -> dict[str, int]:
-    return {"fetch_min_bytes": GATHERED_BYTES, "fetch_max_wait_ms": milliseconds} if milliseconds else {}
 
 
 def _record(partition: Any, raw: Any) -> Record:

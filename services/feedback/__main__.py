@@ -39,7 +39,7 @@ async def main() -> None:
         servicer = FeedbackServicer(store, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
         subscription = Subscription(
-            settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.gather_milliseconds
+            settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.rest_seconds
         )
         service = Service(
             address=settings.address,

@@ -13,7 +13,7 @@ class Settings(ServerSettings):
 
     database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
     bus: str = Field(description="Kafka bootstrap address, such as 127.0.0.1:9092.")
-    gather_milliseconds: int = Field(
-        50, ge=0, description="Interactions of so long are stored together; a conversation remembers a turn after it."
+    rest_seconds: float = Field(
+        0.05, ge=0, description="Rest after each batch of interactions: under load many are stored together."
     )
     batch_records: int = Field(500, ge=1, description="Most interactions stored together.")
