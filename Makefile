@@ -27,7 +27,7 @@ test: $(STAMP) ## Every test: unit, contract, integration, end to end
 	@set -e; for part in $(TEST_PARTS); do echo "$$part"; $(BIN)/pytest $$part; done
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## Only the tests that take seconds: unit and contract
+test-fast: $(STAMP) ## Unit and contract tests: two minutes
 	$(BIN)/pytest tests/unit tests/contract
 
 .PHONY: check
@@ -38,6 +38,7 @@ check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
+	$(BIN)/buf breaking --against '.git#ref=HEAD'
 	@$(MAKE) --no-print-directory drift
 	$(BIN)/pytest tests/unit tests/contract
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("TANDEM_BENCH_DATA", ROOT.parent / "shared" / "data"))
+DATA = os.environ.get("TANDEM_BENCH_DATA", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Corpus:
 
 def load(documents: int) -> Corpus:
     """Return SciFact's first `documents` abstracts where the data is at hand, else the examples."""
-    folder = DATA / "scifact"
-    if not folder.exists():
+    folder = Path(DATA) / "scifact"
+    if not DATA or not folder.exists():
         return _examples(documents)
     rows = [json.loads(line) for line in (folder / "corpus.jsonl").open()][:documents]
     questions = [json.loads(line)["text"] for line in (folder / "queries.jsonl").open()]

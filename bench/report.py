@@ -65,6 +65,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
             row.name, row.unit, *map(_short, (row.measured, row.reference, row.figure)), _bar(row), _mark(row)
         )
     console.print(table)
+    if any(row.holds is False for row in rows):
+        console.print("What was found about missed bars is in docs/benchmarks.md.")
     for row in rows:
         if row.note:
             console.print(f"[dim]{row.name}:[/dim] {row.note}")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
@@ -10,17 +11,25 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.cli import parts, postgres
+from services.cli.addresses import FREE_RANGE, is_taken
 
 START_SECONDS = 30
 
+# A machine that is busy elsewhere for a moment is no fault of an example's, and every run tries the same ones.
+hypothesis.settings.register_profile(
+    "tandem", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tandem")
+
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """An address that nobody listens on, and that no outgoing connection is given meanwhile."""
+    ports = random.SystemRandom().sample(FREE_RANGE, 100)
+    return f"127.0.0.1:{next(port for port in ports if not is_taken(port))}"
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
@@ -55,7 +55,7 @@ def run_here(home: Home, program: Program, options: Options, show: Show) -> None
         UnitDoesNotStart: something is not healthy in time.
     """
     home.prepare()
-    with home.locked(), _new_log(home) as log_file:
+    with home.locked(), home.log_of(SUPERVISOR).open("a") as log_file:
         recovered = recovery.recover(home)
         home.forget_stale_key()
         log = structlog.wrap_logger(structlog.WriteLogger(log_file), processors=_processors())
@@ -77,11 +77,6 @@ async def _run(supervisor: Supervisor, start_seconds: float, show: Show) -> None
         showing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await showing
-
-
-def _new_log(home: Home) -> TextIO:
-    home.rotate_log(SUPERVISOR)
-    return home.log_of(SUPERVISOR).open("a")
 
 
 def _addresses(options: Options) -> Addresses:

@@ -120,10 +120,11 @@ class Home:
         return self.logs / f"{name}.log"
 
     def rotate_log(self, name: str) -> None:
-        """Set a log aside that has grown large; one old one is kept."""
+        """Set aside what a large log holds; one old one is kept. Whoever writes the log goes on in it."""
         path = self.log_of(name)
         if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 from services.cli import processes
 from services.cli.errors import Failure
-from services.cli.home import Credentials, Home
+from services.cli.home import SUPERVISOR, Credentials, Home
 from services.cli.keeper import Keeper
 from services.cli.plan import TENANT, Plan, Unit
 from services.cli.spawner import Spawner
 from services.cli.state import Phase, PlatformState
 
 POLL_SECONDS = 0.05
+ROTATE_SECONDS = 60.0
 DEATHS_AT_START = 5
 LOG_TAIL_LINES = 5
 
@@ -54,15 +55,23 @@ class Supervisor:
         """
         failed: Failure | None = None
         async with asyncio.TaskGroup() as group:
+            rotating = group.create_task(self._rotate_logs())
             try:
                 await _unless(stop, self._start(group, start_seconds))
                 await stop.wait()
             except Failure as failure:
                 failed = failure
             finally:
+                rotating.cancel()
                 await self._stop()
         if failed is not None:
             raise failed
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            for name in (SUPERVISOR, *self._keepers):
+                await asyncio.to_thread(self._home.rotate_log, name)
+            await asyncio.sleep(ROTATE_SECONDS)
 
     async def _start(self, group: asyncio.TaskGroup, seconds: float) -> None:
         self._enter(Phase.STARTING)
@@ -80,7 +89,6 @@ class Supervisor:
         """Start units together, and return when all are healthy."""
         keepers = [self._keepers[unit.name] for unit in units]
         for keeper in keepers:
-            self._home.rotate_log(keeper.unit.name)
             self._running[keeper.unit.name] = group.create_task(keeper.run())
         while any(keeper.state.phase is not Phase.HEALTHY for keeper in keepers):
             for keeper in keepers:

@@ -43,10 +43,6 @@ class Blobs:
             raise BlobMissing("the blob store does not hold the content", key=key) from error
         return content
 
-    async def delete(self, key: str) -> None:
-        """Remove a blob; one that is not there is no error."""
-        await asyncio.to_thread(self._remove, self._path(key))
-
     def _put(self, tenant_id: str, content: bytes) -> str:
         digest = digest_of(content)
         key = f"{tenant_id}/{digest[:2]}/{digest}"
@@ -60,10 +56,6 @@ class Blobs:
         aside = f"{path}.{uuid.uuid4().hex}"
         self._files.pipe_file(aside, content)
         self._files.mv(aside, path)
-
-    def _remove(self, path: str) -> None:
-        if self._files.exists(path):
-            self._files.rm_file(path)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

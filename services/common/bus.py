@@ -1,4 +1,4 @@
-"""The event log: a producer that waits for the broker, and consumers that commit last.
+"""The event log: its topics and records, and a producer that waits for the broker.
 
 kafka-python is synchronous, so its calls run in threads. Records are protobuf; W3C trace
 context travels in their headers.
@@ -6,24 +6,23 @@ context travels in their headers.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from services.common.errors import Unavailable
-from services.common.telemetry import RECORD_SECONDS, RECORDS, inject
+from services.common.telemetry import inject
 
 DOCUMENTS_CHANGED = "documents.changed"
 DOCUMENTS_INDEXED = "documents.indexed"
 DOCUMENTS_DEAD = "documents.dead"
 INTERACTIONS = "interactions"
 RATINGS = "ratings"
-ADAPTERS = "adapters"
 
 PARTITIONS = {
     DOCUMENTS_CHANGED: 4,
@@ -31,11 +30,8 @@ PARTITIONS = {
     DOCUMENTS_DEAD: 1,
     INTERACTIONS: 4,
     RATINGS: 4,
-    ADAPTERS: 1,
 }
 
-SESSION_TIMEOUT_MS = 6000
-POLL_MS = 200
 RETRY_SECONDS = 0.5
 
 # The driver's own would wait up to 30 seconds before it tries a broker that is back again.
@@ -60,9 +56,6 @@ class Record:
     headers: Mapping[str, str] = field(default_factory=dict)
     partition: int = -1
     offset: int = -1
-
-
-Handle = Callable[[Sequence[Record]], Awaitable[None]]
 
 
 def key_of(tenant_id: str, object_id: str) -> bytes:
@@ -224,77 +217,6 @@ async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
         yield producer
     finally:
         await producer.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Which records a consumer group wants, and how many at a time.
-
-    It rests for `rest_seconds` after each batch: under load, what comes meanwhile comes together.
-    """
-
-    bootstrap: str
-    topics: tuple[str, ...]
-    group: str
-    max_records: int = 100
-    rest_seconds: float = 0.0
-
-
-async def consume(subscription: Subscription, handle: Handle) -> None:
-    """Hand every record to `handle`, in batches, for ever; commit after it returns.
-
-    Delivery is at least once. When `handle` raises, or the broker goes away, the consumer
-    starts again from the last commit. `handle` itself deals with records that can never
-    succeed. A broker that lost everything is read from its beginning.
-    """
-    while True:
-        try:
-            await _consume_until_it_fails(subscription, handle)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - nothing may end the consumer; it is logged and tried again
-            log.warning(
-                "consumer_restarts", topics=subscription.topics, error=type(error).__name__, detail=str(error)[:300]
-            )
-        await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _consume_until_it_fails(subscription: Subscription, handle: Handle) -> None:
-    await ensure_topics(subscription.bootstrap)
-    consumer = await asyncio.to_thread(_open_consumer, subscription)
-    try:
-        while True:
-            batches = await asyncio.to_thread(consumer.poll, POLL_MS, subscription.max_records)
-            records = [_record(partition, raw) for partition, batch in batches.items() for raw in batch]
-            if records:
-                with RECORD_SECONDS.labels(records[0].topic).time():
-                    await handle(records)
-                RECORDS.labels(records[0].topic, "handled").inc(len(records))
-                await asyncio.to_thread(consumer.commit)
-                await asyncio.sleep(subscription.rest_seconds)
-    finally:
-        await asyncio.shield(asyncio.to_thread(consumer.close, autocommit=False))
-
-
-def _open_consumer(subscription: Subscription) -> Any:
-    return KafkaConsumer(
-        *subscription.topics,
-        bootstrap_servers=subscription.bootstrap,
-        group_id=subscription.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=SESSION_TIMEOUT_MS // 3,
-        # A batch of slow documents may take long; heartbeats tell of a dead process all the same.
-        max_poll_interval_ms=24 * 3600 * 1000,
-        metadata_max_age_ms=5000,
-        **CONNECTION | {"request_timeout_ms": 10_000},
-    )
-
-
-def _record(partition: Any, raw: Any) -> Record:
-    headers = {key: value.decode("utf-8", "replace") for key, value in raw.headers or ()}
-    return Record(partition.topic, raw.key or b"", raw.value or b"", headers, partition.partition, raw.offset)
 
 
 def traced(topic: str, key: bytes, value: bytes) -> Record:

@@ -7,7 +7,6 @@
   x AlreadyExists        the name is taken
   x FailedPrecondition   the request may work once the system has changed
   x ResourceExhausted    too much at once; try again later
-  x DeadlineExceeded     the caller's time is up
   x Unavailable          try again
 """
 
@@ -72,13 +71,6 @@ class ResourceExhausted(ServiceError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "RESOURCE_EXHAUSTED"
-
-
-class DeadlineExceeded(ServiceError):
-    """The caller's time is up."""
-
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(ServiceError):

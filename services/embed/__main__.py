@@ -11,7 +11,8 @@ from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 
 from services.common import index
 from services.common.blobs import Blobs
-from services.common.bus import DOCUMENTS_CHANGED, Subscription, consume, open_producer
+from services.common.bus import DOCUMENTS_CHANGED, open_producer
+from services.common.consuming import Subscription, consume
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
 from services.common.server import Service, run, serve, stop_on_signal

@@ -129,10 +129,9 @@ class Lanes:
         try:
             with EMBED_SECONDS.labels(lane).time():
                 vectors = await loop.run_in_executor(thread, self._embedder.embed, [item.text for item in batch])
+            _settle(batch, vectors)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it; the lanes go on
             _fail(batch, error)
-        else:
-            _settle(batch, vectors)
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from tandem.feedback.v1 import feedback_service_pb2 as pb
 from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
-from services.common.bus import INTERACTIONS, Subscription, consume, open_producer
+from services.common.bus import INTERACTIONS, open_producer
+from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by

@@ -9,7 +9,8 @@ from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
 
 from services.common.blobs import Blobs
-from services.common.bus import DOCUMENTS_INDEXED, Subscription, consume, open_producer
+from services.common.bus import DOCUMENTS_INDEXED, open_producer
+from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by

@@ -45,7 +45,7 @@ def tandem(
     """A platform that knows the documents; the converted model is kept from one test run to the next."""
     cache = pytestconfig.cache.mkdir("tandem-models")
     with home_in(tmp_path_factory.mktemp("platform"), seconds=550) as command:
-        command.up("--cache", str(cache), TANDEM_TRACES=f"file:{traces}")
+        command.up("--cache", str(cache), TANDEM_TRACES=f"file:{traces}", GENERATE_MAX_TOKENS="48")
         command.json("source", "add", "files", str(documents), "--name", "house")
         command.json("wait", "--timeout", "120")
         yield command

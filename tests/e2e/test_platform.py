@@ -5,6 +5,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer
+from tandem.embed.v1.events_pb2 import DeadLetter
+from tandem.ingest.v1.events_pb2 import DocumentChanged
 
 from tests.tandem_command import Tandem
 
@@ -154,6 +157,26 @@ def test_a_revoked_key_is_refused(tandem: Tandem):
 )
 def test_what_cannot_be_done_ends_with_its_reason(tandem: Tandem, arguments: tuple[str, ...], reason: str):
     assert tandem.error(*arguments)["reason"] == reason
+
+
+def dead_letters(tandem: Tandem, name: str) -> int:
+    """How many dead letters tell of the file of that name."""
+    broker = tandem.unit("broker").address
+    consumer = KafkaConsumer("documents.dead", bootstrap_servers=broker, auto_offset_reset="earliest")
+    try:
+        letters = [DeadLetter.FromString(raw.value) for batch in consumer.poll(2000).values() for raw in batch]
+    finally:
+        consumer.close()
+    return sum(DocumentChanged.FromString(letter.value).external_id == name for letter in letters)
+
+
+def test_what_cannot_be_indexed_is_a_dead_letter_and_is_tried_again_when_replayed(tandem: Tandem):
+    tandem.wait(lambda: dead_letters(tandem, "broken.pdf") == 1)
+    assert tandem.json("source", "replay", "house")["replayed"] == 1
+    tandem.json("wait", "--timeout", "120")
+    [failure] = tandem.json("source", "status", "house")["failures"]
+    assert (failure["external_id"], failure["version"]) == ("broken.pdf", 2)
+    tandem.wait(lambda: dead_letters(tandem, "broken.pdf") == 2)
 
 
 def test_an_empty_folder_is_told_and_not_waited_for(tandem: Tandem, tmp_path: Path):

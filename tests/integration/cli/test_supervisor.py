@@ -110,10 +110,15 @@ def test_down_ends_what_a_killed_supervisor_left(tandem: Tandem):
 def test_a_signal_stops_everything_in_the_foreground(tandem: Tandem):
     process = tandem.start("up", "--free-ports")
     tandem.wait_until_healthy()
+    before = tandem.unit("ingest")
+    kill_9(before.process.pid)
+    tandem.wait(lambda: tandem.unit("ingest").restarts > before.restarts)
+    tandem.wait_until_healthy()
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "The gateway is at" in output
+    _, _, followed = output.partition("The gateway is at")
+    assert "unit_died" in followed
     assert not tandem.living()
     assert tandem.state().phase is Phase.STOPPED
 

@@ -5,6 +5,7 @@ import contextlib
 import uuid
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
@@ -12,15 +13,15 @@ from services.cli import parts
 from services.common.bus import (
     DOCUMENTS_CHANGED,
     INTERACTIONS,
+    PARTITIONS,
     BusUnavailable,
     Producer,
     Record,
-    Subscription,
-    consume,
     key_of,
     open_producer,
     traced,
 )
+from services.common.consuming import Subscription, consume
 from tests.conftest import free_address, running, wait_for_port
 
 TIMEOUT_SECONDS = 45
@@ -105,14 +106,30 @@ async def test_what_a_handler_failed_on_comes_again_and_nothing_is_skipped(bus, 
     assert {int(record.value) for record in reader.records} == set(range(20))
 
 
+async def until_all_is_committed(bus, group):
+    """Wait until a group has committed everything on the topic."""
+
+    def left():
+        consumer = KafkaConsumer(bootstrap_servers=bus, group_id=group, enable_auto_commit=False)
+        try:
+            partitions = [TopicPartition(INTERACTIONS, number) for number in range(PARTITIONS[INTERACTIONS])]
+            ends = consumer.end_offsets(partitions)
+            return [partition for partition in partitions if (consumer.committed(partition) or 0) < ends[partition]]
+        finally:
+            consumer.close()
+
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(left):  # noqa: ASYNC110 - the broker has no event to wait for
+            await asyncio.sleep(0.1)
+
+
 async def test_a_consumer_goes_on_where_its_group_left_off(bus, mark):
     async with open_producer(bus) as producer:
         async with Reader(bus, mark).running() as first:
             await producer.send(records_of(mark, 5))
             await first.until(5)
             await producer.send([Record(INTERACTIONS, b"other", b"")])
-            # What was handled is committed by the next round.
-            await asyncio.sleep(1)
+            await until_all_is_committed(bus, first.group)
         await producer.send([Record(INTERACTIONS, mark, b"later")])
         async with Reader(bus, mark, first.group).running() as second:
             await second.until(1)

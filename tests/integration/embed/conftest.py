@@ -21,7 +21,16 @@ from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common import index
 from services.common.blobs import Blobs, digest_of
-from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_INDEXED, Producer, Record, key_of, open_producer, traced
+from services.common.bus import (
+    DOCUMENTS_CHANGED,
+    DOCUMENTS_DEAD,
+    DOCUMENTS_INDEXED,
+    Producer,
+    Record,
+    key_of,
+    open_producer,
+    traced,
+)
 
 MODEL_NAME = "minilm"
 KEY = "k" * 32
@@ -131,6 +140,23 @@ class Platform:
                         event = events_pb2.DocumentIndexed.FromString(raw.value)
                         if (event.tenant_id, event.document_id, event.version) == (self.tenant, document, version):
                             return event, {key: value.decode() for key, value in raw.headers}
+
+    async def dead_letters(self, count: int) -> list[events_pb2.DeadLetter]:
+        """Return the tenant's first so many records on the topic of dead letters."""
+        own = f"{self.tenant}/".encode()
+        dead = KafkaConsumer(
+            DOCUMENTS_DEAD, bootstrap_servers=self.told.config["bootstrap_servers"], auto_offset_reset="earliest"
+        )
+        found: list[events_pb2.DeadLetter] = []
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while len(found) < count:
+                    for batch in (await asyncio.to_thread(dead.poll, 200)).values():
+                        letters = (events_pb2.DeadLetter.FromString(raw.value) for raw in batch)
+                        found += [letter for letter in letters if letter.key.startswith(own)]
+        finally:
+            await asyncio.to_thread(dead.close)
+        return found
 
     def rows(self, document: str) -> list[dict[str, object]]:
         name = index.collection_of(self.tenant, MODEL_NAME)

@@ -103,6 +103,14 @@ async def test_poisonous_records_block_nothing(platform):
     good = await platform.outcome("good", 1)
 
     assert good.indexed.chunk_count == 1
+    letters = await platform.dead_letters(4)
+    assert {letter.reason for letter in letters} == {
+        "INVALID_RECORD",
+        "MALFORMED_DOCUMENT",
+        "EMPTY_DOCUMENT",
+        "BLOB_MISSING",
+    }
+    assert {letter.value for letter in letters} == {record.value for record in records[:-1]}
 
 
 async def test_what_cannot_be_indexed_says_why_and_what_it_replaced_is_gone(platform):

@@ -97,11 +97,14 @@ async def test_ratings_outlive_a_killed_service_and_an_emptied_broker(broker, pr
 
 async def test_a_kill_in_the_middle_of_ratings_loses_and_doubles_none(broker, process, database_url, answer_ids):
     name, acknowledged = tenant(), {}
+    # Few at a time, so that the kills come before all are acknowledged, however late this process looks.
+    at_once = asyncio.Semaphore(10)
 
     async def rate_until_acknowledged(number):
         while number not in acknowledged:
-            with contextlib.suppress(grpc.aio.AioRpcError):
-                acknowledged[number] = (await rate(stub, answer_ids, name, f"i{number}")).rating_id
+            async with at_once:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    acknowledged[number] = (await rate(stub, answer_ids, name, f"i{number}")).rating_id
 
     await process.ready()
     async with stub_of(process) as stub, asyncio.TaskGroup() as group:

@@ -101,7 +101,7 @@ async def test_without_the_event_log_no_answer_ends_and_with_it_again_they_do(de
     with contextlib.ExitStack() as stack:
         with running(parts.broker(bus), log) as broker:
             wait_for_port(bus, broker)
-            address = stack.enter_context(deployment.replica(GATEWAY_BUS=bus, GATEWAY_RECORD_SECONDS="0.5"))
+            address = stack.enter_context(deployment.replica(GATEWAY_BUS=bus, GATEWAY_RECORD_SECONDS="5"))
             channel = open_channel(address)
             await until_serving(channel)
             await ask(channel, credential)

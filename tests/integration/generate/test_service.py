@@ -7,6 +7,7 @@ import math
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 from tandem.generate.v1 import generate_service_pb2 as pb
 
 from services.generate.adapters.memory import MemoryEngine
@@ -25,8 +26,8 @@ async def instant(tmp_path):
 
 @pytest.fixture
 async def slow(tmp_path):
-    """A step of one token every 5 ms, for as long as anybody listens."""
-    async with generate_service(MemoryEngine(100_000, 1, 0.005), tmp_path) as running:
+    """A step of one token every 100 ms: an answer outlasts every wait of a test."""
+    async with generate_service(MemoryEngine(100_000, 1, 0.1), tmp_path) as running:
         yield running
 
 
@@ -36,6 +37,10 @@ async def idle(running):
         return busy == (0, 0, 0)
 
     await eventually(reached)
+
+
+def tokens_written():
+    return REGISTRY.get_sample_value("tandem_generate_tokens_total", {"kind": "completion"})
 
 
 async def refusal(call):
@@ -138,12 +143,23 @@ async def test_a_client_that_goes_away_before_it_reads_stops_the_engine(slow):
 
 
 async def test_a_client_that_reads_nothing_and_then_goes_away_stops_the_engine(tmp_path):
-    async with generate_service(MemoryEngine(10_000_000, 10_000), tmp_path) as running:
+    async with generate_service(MemoryEngine(100_000, 1, 0.1), tmp_path) as running:
         call = running.client().generate(sampling=pb.Sampling(max_tokens=1024))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         call.cancel()
         await idle(running)
         assert call.cancelled()
+
+
+async def test_an_engine_whose_client_goes_away_stops_within_a_step(tmp_path):
+    async with generate_service(MemoryEngine(100_000, 1, 0.5), tmp_path) as running:
+        call = running.client().generate()
+        await call.read()
+        written = tokens_written()
+        call.cancel()
+        await idle(running)
+        await asyncio.sleep(1.5)
+        assert tokens_written() - written <= 1
 
 
 async def test_a_deadline_of_50_ms_stops_the_engine(slow):

@@ -227,6 +227,8 @@ def ingest(tmp_path_factory, database_url, bus) -> Iterator[IngestProcess]:
         "INGEST_DATABASE_URL": create_database(database_url),
         "INGEST_BUS": bus,
         "INGEST_MAX_DOCUMENT_BYTES": "100000",
+        # Only what a test asks for is published.
+        "INGEST_REPUBLISH_SECONDS": "600",
     }
     process = IngestProcess(tmp_path_factory.mktemp("ingest"), environment)
     process.start()

@@ -1,10 +1,12 @@
 """The command: its verbs, its options, its exit codes."""
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from services.cli.__main__ import main
 from services.cli.app import GROUPS, VERBS, build_app
 from services.cli.plan import Plan
 from services.cli.session import Program
@@ -55,6 +57,15 @@ def test_a_gateway_that_is_not_there_is_said_so(tandem):
 @pytest.mark.parametrize("arguments", [("rate", "id", "sideways"), ("search",), ("up", "--port-base", "1"), ("dance",)])
 def test_wrong_usage_ends_with_2(tandem, arguments):
     assert tandem(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [("source", "add", "notion", "x"), ("rate", "id", "sideways"), ("search",)])
+def test_wrong_usage_is_told_to_programs_as_json(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(sys, "argv", ["tandem", *arguments, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "USAGE"
 
 
 def test_down_without_a_platform_is_no_error(tandem):

@@ -56,9 +56,12 @@ def test_a_home_has_one_holder(home):
 def test_a_large_log_is_set_aside_and_a_small_one_goes_on(home):
     home.log_of("small").write_text("line\n")
     home.log_of("large").write_bytes(b"x" * (MAX_LOG_BYTES + 1))
-    for name in ("small", "large", "missing"):
-        home.rotate_log(name)
-    assert sorted(path.name for path in home.logs.iterdir()) == ["large.log.1", "small.log"]
+    with home.log_of("large").open("ab") as writer:
+        for name in ("small", "large", "missing"):
+            home.rotate_log(name)
+        writer.write(b"on\n")
+    assert {path.name for path in home.logs.iterdir()} == {"large.log", "large.log.1", "small.log"}
+    assert (home.log_of("large").read_text(), home.log_of("small").read_text()) == ("on\n", "line\n")
 
 
 def test_a_home_with_a_tilde_or_a_link_is_one_home(tmp_path):

@@ -81,10 +81,9 @@ class Behind(
         used = len(request.passages) if self.passages_used is None else self.passages_used
         if self.error:
             raise self.error
-        yield generate_pb.GenerateResponse(
-            started=generate_pb.Started(prompt="the prompt", prompt_tokens=9, passages_used=used, model="fake")
-        )
+        started = generate_pb.Started(prompt="the prompt", prompt_tokens=9, passages_used=used, model="fake")
         try:
+            yield generate_pb.GenerateResponse(started=started)
             for piece in self.pieces:
                 yield generate_pb.GenerateResponse(delta=generate_pb.Delta(text=piece, tokens=2))
             if self.hangs:

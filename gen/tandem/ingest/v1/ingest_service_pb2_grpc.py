@@ -30,7 +30,8 @@ class IngestServiceStub:
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -101,7 +102,8 @@ class IngestServiceServicer:
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     def CreateSource(self, request, context):
@@ -285,7 +287,8 @@ class IngestService:
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     @staticmethod

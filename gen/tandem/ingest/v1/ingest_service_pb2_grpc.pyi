@@ -31,7 +31,8 @@ class IngestServiceStub:
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     @_typing.overload
@@ -111,7 +112,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -187,7 +189,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     that it acknowledges is durable before the answer is sent.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified
-    identity. Objects of another tenant answer NOT_FOUND.
+    identity; UNAVAILABLE / MANIFEST_UNAVAILABLE, CONTENTS_UNAVAILABLE, after which a
+    repeat is safe. Objects of another tenant answer NOT_FOUND.
     """
 
     @_abc_1.abstractmethod

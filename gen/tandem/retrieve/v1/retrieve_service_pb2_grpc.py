@@ -52,7 +52,8 @@ class RetrieveServiceServicer:
         """Retrieve returns the best passages, best first.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
+        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
         INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -39,7 +39,8 @@ class RetrieveServiceStub:
     """Retrieve returns the best passages, best first.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
     INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
     """
 
@@ -54,7 +55,8 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
     """Retrieve returns the best passages, best first.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
     INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
     """
 
@@ -72,7 +74,8 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
         """Retrieve returns the best passages, best first.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
+        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
         INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
         """
 
