@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import orjson
 import typer
@@ -21,14 +22,14 @@ def main() -> None:
     """Run the command that the arguments say."""
     app = build_app(Program((sys.executable, "-m", "services.cli"), local, os.environ))
     if "--json" in sys.argv[1:]:
-        sys.exit(run_for_programs(app))
+        sys.exit(run_for_programs(app, sys.argv[1:]))
     app(prog_name="tandem")
 
 
-def run_for_programs(app: typer.Typer) -> int:
+def run_for_programs(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run the command and return its exit code; a command line that is wrong is told as JSON too."""
     try:
-        return int(app(prog_name="tandem", standalone_mode=False) or 0)
+        return int(app(arguments, prog_name="tandem", standalone_mode=False) or 0)
     except UsageError as error:
         failure = Failure(str(error), "USAGE")
         sys.stdout.write(orjson.dumps(failure.as_json()).decode() + "\n")

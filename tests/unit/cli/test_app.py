@@ -1,12 +1,11 @@
 """The command: its verbs, its options, its exit codes."""
 
 import json
-import sys
 
 import pytest
 from typer.testing import CliRunner
 
-from services.cli.__main__ import main
+from services.cli.__main__ import run_for_programs
 from services.cli.app import GROUPS, VERBS, build_app
 from services.cli.plan import Plan
 from services.cli.session import Program
@@ -60,11 +59,9 @@ def test_wrong_usage_ends_with_2(tandem, arguments):
 
 
 @pytest.mark.parametrize("arguments", [("source", "add", "notion", "x"), ("rate", "id", "sideways"), ("search",)])
-def test_wrong_usage_is_told_to_programs_as_json(monkeypatch, capsys, arguments):
-    monkeypatch.setattr(sys, "argv", ["tandem", *arguments, "--json"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+def test_wrong_usage_is_told_to_programs_as_json(capsys, arguments):
+    app = build_app(Program(("false",), no_plan, {}))
+    assert run_for_programs(app, [*arguments, "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["reason"] == "USAGE"
 
 
