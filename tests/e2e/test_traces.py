@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,21 @@ def metadata(tandem: Tandem, trace: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {secret}"), ("traceparent", f"00-{trace}-00f067aa0ba902b7-01"))
 
 
-def spans(traces: Path, trace: str) -> dict[str, set[str]]:
-    """The names of a trace's spans, by service."""
-    found: dict[str, set[str]] = {}
+def written(traces: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every span that is written, with its service."""
     for file in traces.glob("*.jsonl"):
         # The last line may be half written.
         for line in file.read_text().split("\n")[:-1]:
-            span: dict[str, Any] = json.loads(line)
-            if span["context"]["trace_id"] == f"0x{trace}":
-                found.setdefault(file.stem, set()).add(span["name"])
+            yield file.stem, json.loads(line)
+
+
+def spans(traces: Path, trace: str) -> dict[str, set[str]]:
+    """The names of a trace's spans, by service. A batch has a trace of its own, and links to those of its records."""
+    found: dict[str, set[str]] = {}
+    for service, span in written(traces):
+        contexts = [span["context"], *(link["context"] for link in span["links"])]
+        if any(context["trace_id"] == f"0x{trace}" for context in contexts):
+            found.setdefault(service, set()).add(span["name"])
     return found
 
 
@@ -76,5 +83,6 @@ def test_a_question_is_one_trace_through_every_service_it_passes(tandem: Tandem,
         "retrieve": "tandem.retrieve.v1.RetrieveService/Retrieve",
         "embed": "tandem.embed.v1.EmbedService/Embed",
         "generate": "tandem.generate.v1.GenerateService/Generate",
+        "feedback": "interactions store",
     }
     until_traced(traces, trace, passed)
