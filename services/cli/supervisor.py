@@ -70,7 +70,11 @@ class Supervisor:
     async def _rotate_logs(self) -> None:
         while True:
             for name in (SUPERVISOR, *self._keepers):
-                await asyncio.to_thread(self._home.rotate_log, name)
+                try:
+                    await asyncio.to_thread(self._home.rotate_log, name)
+                except OSError as error:
+                    # A full disk must not stop what runs.
+                    self._log.warning("log_not_rotated", unit=name, detail=str(error))
             await asyncio.sleep(ROTATE_SECONDS)
 
     async def _start(self, group: asyncio.TaskGroup, seconds: float) -> None:

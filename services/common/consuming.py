@@ -68,6 +68,7 @@ async def _consume_until_it_fails(subscription: Subscription, handle: Handle) ->
                 await _to_its_end(consumer.commit)
                 await asyncio.sleep(subscription.rest_seconds)
     finally:
+        # Why it is closed matters more than that it cannot be, as when the broker is away.
         with contextlib.suppress(Exception):
             await asyncio.shield(asyncio.to_thread(consumer.close, autocommit=False))
 

@@ -36,7 +36,8 @@ def source_status(answer: pb.GetSourceResponse) -> RenderableType:
         for failure in answer.failures:
             drawn.add_row(cell(failure.external_id), failure.failure_reason, cell(failure.failure_message))
         parts.append(drawn)
-    if more := answer.source.counts.failed - len(answer.failures):
+    more = answer.source.counts.failed - len(answer.failures)
+    if more > 0:
         parts.append(Text(f"and {counted(more, 'failed document')} before these", "yellow"))
     return Group(*parts)
 
