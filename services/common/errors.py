@@ -3,6 +3,7 @@
 * ServiceError
   x InvalidArgument      the request can never work as sent
   x Unauthenticated      no identity that can be trusted
+  x PermissionDenied     the identity may not do this
   x NotFound             no such object in the caller's tenant
   x AlreadyExists        the name is taken
   x FailedPrecondition   the request may work once the system has changed
@@ -24,7 +25,7 @@ class ServiceError(Exception):
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     reason: ClassVar[str] = "INTERNAL"
-    retry_seconds: ClassVar[float | None] = None
+    retry_seconds: float | None = None
 
     def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message)
@@ -43,6 +44,13 @@ class Unauthenticated(ServiceError):
 
     code = grpc.StatusCode.UNAUTHENTICATED
     reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ServiceError):
+    """The identity may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
 
 
 class NotFound(ServiceError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 from tandem.common.v1 import identity_pb2
 
+from services.common.access import Roles, number_of, role_of
 from services.common.errors import Unauthenticated
 
 METADATA_KEY = "tandem-identity-bin"
@@ -28,11 +29,18 @@ class IdentityMissing(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A tenant, the caller in it, and every principal that the caller may read as."""
+    """A tenant, the caller in it, and every principal that the caller may read as.
+
+    It is made where a credential was verified, and by `system` where the platform itself works;
+    whatever keeps or finds a tenant's data asks for one. `actor` is the application that speaks
+    for the subject, if any does.
+    """
 
     tenant_id: str
     subject: str
     principals: tuple[str, ...]
+    roles: Roles = frozenset()
+    actor: str = ""
 
 
 class IdentitySigner:
@@ -49,6 +57,8 @@ class IdentitySigner:
             subject=identity.subject,
             principals=identity.principals,
             expires_at=int(self._now()) + LIFETIME_SECONDS,
+            roles=sorted(map(number_of, identity.roles)),
+            actor=identity.actor,
         ).SerializeToString()
         return self._mac(body) + body
 
@@ -67,10 +77,19 @@ class IdentitySigner:
             raise IdentityMissing("the identity cannot be read") from error
         if not message.tenant_id or message.expires_at < self._now():
             raise IdentityMissing("the identity has expired")
-        return Identity(message.tenant_id, message.subject, tuple(message.principals))
+        roles = frozenset(role for role in map(role_of, message.roles) if role)
+        return Identity(message.tenant_id, message.subject, tuple(message.principals), roles, message.actor)
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, b"tandem/identity/v1\0" + body, hashlib.sha256)
+
+
+def system(tenant_id: str, part: str) -> Identity:
+    """Return whom `part` of the platform acts for when it works on a tenant's data without a caller.
+
+    It may read as nobody, and call nothing.
+    """
+    return Identity(tenant_id, f"system:{part}", ())
 
 
 def set_caller(identity: Identity) -> None:

@@ -1,4 +1,4 @@
-"""What happens around every RPC: identity, errors to statuses, one span, one metric, one log line."""
+"""What happens around every RPC: identity, role, errors to statuses, one span, one metric, one log line."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.trace import SpanKind
 
-from services.common.errors import ServiceError
+from services.common.access import Role, check_role, required_role
+from services.common.errors import InvalidArgument, ServiceError
 from services.common.identity import METADATA_KEY, Identity, IdentityMissing, set_caller
 from services.common.telemetry import RPC_FINISHED, RPC_SECONDS, extract, trace_id, tracer
 
@@ -28,6 +29,12 @@ Authenticate = Callable[[dict[str, str | bytes]], Awaitable[Identity]]
 _HIDDEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 
 log = structlog.get_logger()
+
+
+class MalformedRequest(InvalidArgument):
+    """The request's bytes are not the message that the RPC takes."""
+
+    reason = "MALFORMED_REQUEST"
 
 
 def signed_by(verify: Callable[[bytes], Identity]) -> Authenticate:
@@ -61,7 +68,10 @@ def _packed(message: Any) -> any_pb2.Any:
 
 
 class RpcInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every RPC of a server, of one request each; the open services pass untouched."""
+    """Wraps every RPC of a server, of one request each; the open services pass untouched.
+
+    An RPC that names no role is not served.
+    """
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
@@ -81,29 +91,37 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         return self._wrapped[details.method]
 
     def _unary(self, method: str, handler: Any) -> Any:
-        async def call(request: Any, context: Any) -> Any:
-            async with self._around(method, context):
-                return await handler.unary_unary(request, context)
+        role, read = required_role(method), _reader(handler)
 
-        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        async def call(request: bytes, context: Any) -> Any:
+            async with self._around(method, role, context):
+                return await handler.unary_unary(read(request), context)
+
+        return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
 
     def _streaming(self, method: str, handler: Any) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            answers = handler.unary_stream(request, context)
-            async with self._around(method, context), contextlib.aclosing(answers) as responses:
+        role, read = required_role(method), _reader(handler)
+
+        async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
+            async with (
+                self._around(method, role, context),
+                contextlib.aclosing(handler.unary_stream(read(request), context)) as responses,
+            ):
                 async for response in responses:
                     yield response
 
-        return grpc.unary_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_stream_rpc_method_handler(call, None, handler.response_serializer)
 
     @contextlib.asynccontextmanager
-    async def _around(self, method: str, context: Any) -> AsyncIterator[None]:
+    async def _around(self, method: str, role: Role, context: Any) -> AsyncIterator[None]:
         metadata = dict(context.invocation_metadata() or ())
         parent = extract({key: value for key, value in metadata.items() if isinstance(value, str)})
         outcome = _Outcome(method)
         with tracer.start_as_current_span(method[1:], parent, SpanKind.SERVER):
             try:
-                set_caller(await self._authenticate(metadata))
+                identity = await self._authenticate(metadata)
+                check_role(identity.roles, role)
+                set_caller(identity)
                 yield
             except BaseException as error:
                 outcome.failed(error, context)
@@ -112,6 +130,19 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 raise
             finally:
                 outcome.record()
+
+
+def _reader(handler: Any) -> Callable[[bytes], Any]:
+    """Return what reads a handler's request, once its caller is known."""
+    deserialize = handler.request_deserializer or bytes
+
+    def read(request: bytes) -> Any:
+        try:
+            return deserialize(request)
+        except Exception as error:
+            raise MalformedRequest("the request is not the message that this call takes") from error
+
+    return read
 
 
 async def _abort(method: str, context: Any, error: Exception) -> None:

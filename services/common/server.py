@@ -11,10 +11,12 @@ from typing import Any
 import grpc
 import structlog
 import uvloop
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from services.common.access import required_role
 from services.common.interceptors import Authenticate, RpcInterceptor
 
 GRACE_SECONDS = 5.0
@@ -23,7 +25,12 @@ MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 # Objects made between two looks for garbage; Python's own 700 is a look every few calls.
 COLLECT_AFTER = 20_000
 
+# An identity carries all its principals; some people are in thousands of groups.
+MAX_METADATA_BYTES = 1024 * 1024
+
 OPTIONS = (
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
@@ -62,13 +69,17 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
-    """Serve until SIGTERM, SIGINT or `stop`; then finish the calls in flight, for 5 seconds."""
+    """Serve until SIGTERM, SIGINT or `stop`; then finish the calls in flight, for 5 seconds.
+
+    Raises:
+        RoleMissing: an RPC does not say who may call it.
+    """
     stop = stop or stop_on_signal()
     server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate)], options=OPTIONS)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     service.register(server)
-    reflection.enable_server_reflection((*service.names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    _reflect(service.names, server)
     port = server.add_insecure_port(service.address)
     await status.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.start()
@@ -86,6 +97,14 @@ async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
     if tasks.done() and not tasks.cancelled():
         tasks.result()
     await asyncio.gather(tasks, return_exceptions=True)
+
+
+def _reflect(names: Sequence[str], server: grpc.aio.Server) -> None:
+    """Show the services to clients that ask, each of their RPCs with the role that it asks for."""
+    for name in names:
+        for method in descriptor_pool.Default().FindServiceByName(name).methods:
+            required_role(f"/{name}/{method.name}")
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
 async def _run_beside(service: Service, status: health.aio.HealthServicer, stop: asyncio.Event, port: int) -> None:

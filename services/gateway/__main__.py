@@ -11,12 +11,12 @@ from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
 from services.common.identity import IdentitySigner
+from services.common.recent import Recent
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
-from services.gateway.adapters.recent import Recent
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.common.access import EVERY_ROLE
 from services.common.errors import InvalidArgument, NotFound, Unauthenticated
 from services.common.identity import EVERYONE, Identity
 from services.common.text import printable
@@ -115,7 +116,7 @@ def key_name_of(name: str) -> str:
 def identity_of(key: StoredKey) -> Identity:
     """Return whom a key's calls act for."""
     subject = f"key:{key.key_id}"
-    return Identity(key.tenant_id, subject, (EVERYONE, subject))
+    return Identity(key.tenant_id, subject, (EVERYONE, subject), EVERY_ROLE)
 
 
 class KeyMaker:

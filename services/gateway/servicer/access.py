@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
+from services.common.access import number_of
 from services.common.identity import caller
 from services.common.pages import InvalidPage, key_of, page_size_of, token_of
 from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyMaker, key_name_of
@@ -40,6 +41,16 @@ class AccessServicer(rpc.AccessServiceServicer):
         await self._keys.revoke(caller().tenant_id, request.key_id)
         self._revoked(request.key_id)
         return pb.RevokeApiKeyResponse()
+
+    async def GetCaller(self, request: pb.GetCallerRequest, context: Any) -> pb.GetCallerResponse:
+        who = caller()
+        return pb.GetCallerResponse(
+            tenant_id=who.tenant_id,
+            subject=who.subject,
+            actor=who.actor,
+            roles=sorted(map(number_of, who.roles)),
+            principals=sorted(who.principals),
+        )
 
 
 def _message(key: ApiKey) -> pb.ApiKey:

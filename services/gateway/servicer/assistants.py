@@ -7,7 +7,7 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from services.common.identity import caller
 from services.common.pages import key_of, page_size_of, token_of
-from services.gateway.adapters.recent import Recent
+from services.common.recent import Recent
 from services.gateway.domain.assistants import Assistant, checked, with_default
 from services.gateway.ports import Assistants
 

@@ -2,7 +2,7 @@
 
 from services.common.errors import Unauthenticated
 from services.common.identity import Identity
-from services.gateway.adapters.recent import Recent
+from services.common.recent import Recent
 from services.gateway.domain.keys import CredentialMissing, KeyMaker, StoredKey
 from services.gateway.metrics import AUTHENTICATION_FAILURES
 

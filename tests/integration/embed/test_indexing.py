@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 
 from services.common import index
+from services.common.access import EVERY_ROLE
 from services.common.bus import DOCUMENTS_CHANGED, Record, key_of
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 
@@ -155,7 +156,7 @@ async def test_a_text_finds_its_own_document_by_its_vector(platform):
     platform.told.seek_to_beginning()
     await platform.outcome("b", 1)
     signer = IdentitySigner(b"k" * 32)
-    token = signer.sign(Identity(platform.tenant, "key:1", ("everyone",)))
+    token = signer.sign(Identity(platform.tenant, "key:1", ("everyone",), EVERY_ROLE))
 
     async with grpc.aio.insecure_channel(platform.embed.address) as channel:
         stub = embed_service_pb2_grpc.EmbedServiceStub(channel)

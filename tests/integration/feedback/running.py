@@ -17,6 +17,7 @@ from kafka import KafkaConsumer
 from tandem.feedback.v1 import events_pb2
 from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
 
+from services.common.access import EVERY_ROLE
 from services.common.bus import INTERACTIONS, RATINGS, key_of, open_producer, traced
 from services.common.client import open_channel
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
@@ -31,7 +32,7 @@ def tenant():
 
 def called_by(tenant_id, subject="user:ada", key=KEY):
     """Return the keyword arguments of a call made for somebody."""
-    token = IdentitySigner(key.encode()).sign(Identity(tenant_id, subject, ("everyone", subject)))
+    token = IdentitySigner(key.encode()).sign(Identity(tenant_id, subject, ("everyone", subject), EVERY_ROLE))
     return {"metadata": ((METADATA_KEY, token),), "timeout": 10}
 
 

@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tandem.generate.v1 import generate_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
 
+from services.common.access import EVERY_ROLE
 from services.common.client import open_channel
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.interceptors import DETAILS_KEY, signed_by
@@ -25,8 +26,8 @@ from services.generate.shelf import AdapterShelf
 from tests.unit.generate.adapters import BASE
 
 KEY = b"k" * 32
-ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
-BOB = Identity("other", "user:bob", ("everyone", "user:bob"))
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
+BOB = Identity("other", "user:bob", ("everyone", "user:bob"), EVERY_ROLE)
 
 
 @dataclass

@@ -23,6 +23,7 @@ from tandem.ingest.v1 import events_pb2
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
 
+from services.common.access import EVERY_ROLE
 from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_INDEXED, PARTITIONS, Producer, key_of, traced
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.interceptors import DETAILS_KEY
@@ -91,7 +92,7 @@ class Client:
         self._stub = rpc.IngestServiceStub(self._channel)
         self._signer = IdentitySigner(KEY.encode())
         self.tenant_id = tenant_id
-        self._identity = Identity(tenant_id, subject, (subject, "everyone"))
+        self._identity = Identity(tenant_id, subject, (subject, "everyone"), EVERY_ROLE)
 
     def __call__(self, request: Any) -> Any:
         method = getattr(self._stub, type(request).__name__.removesuffix("Request"))

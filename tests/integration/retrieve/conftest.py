@@ -13,6 +13,7 @@ from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 
 from services.common import index
+from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing, open_channel
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner, caller
 from services.common.interceptors import RpcInterceptor, signed_by
@@ -25,7 +26,7 @@ from tests.unit.retrieve.rows import DIMENSIONS
 
 KEY = b"k" * 32
 MODEL = "made-up"
-ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
 VECTORS = MemoryQueryEmbedder(DIMENSIONS, MODEL)
 
 

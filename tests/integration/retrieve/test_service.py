@@ -15,6 +15,7 @@ from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 
 from services.cli import parts
 from services.common import index
+from services.common.access import EVERY_ROLE
 from services.common.identity import Identity
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from tests.conftest import free_address, running, wait_for_port
@@ -50,14 +51,14 @@ async def test_a_question_finds_the_passage_that_answers_it(service, milvus_uri,
 
 async def test_who_may_not_read_a_passage_does_not_get_it(service, milvus_uri):
     await write(milvus_uri, "hr", [passage_row("salaries", "Salaries of all", readers=["user:boss"])])
-    boss = Identity("hr", "user:boss", ("everyone", "user:boss"))
-    clerk = Identity("hr", "user:clerk", ("everyone", "user:clerk"))
-    nobody = Identity("hr", "key:1", ())
+    boss = Identity("hr", "user:boss", ("everyone", "user:boss"), EVERY_ROLE)
+    clerk = Identity("hr", "user:clerk", ("everyone", "user:clerk"), EVERY_ROLE)
+    nobody = Identity("hr", "key:1", (), EVERY_ROLE)
     assert [len((await service.retrieve("salaries", one)).passages) for one in (boss, clerk, nobody)] == [1, 0, 0]
 
 
 async def test_a_tenant_without_documents_gets_an_empty_answer_until_it_has_some(service, milvus_uri):
-    newcomer = Identity("newcomer", "user:n", ("everyone",))
+    newcomer = Identity("newcomer", "user:n", ("everyone",), EVERY_ROLE)
     answer = await service.retrieve("anything", newcomer)
     assert (len(answer.passages), answer.index_version) == (0, "")
     await write(milvus_uri, "newcomer", [passage_row("first", "anything")])
@@ -83,7 +84,7 @@ async def test_a_request_that_can_never_work_is_refused_with_its_reason(service,
 
 async def test_a_huge_top_k_is_clipped(service, milvus_uri):
     await write(milvus_uri, "many", [passage_row(f"c{number}", f"text {number}") for number in range(150)])
-    answer = await service.retrieve("text", Identity("many", "user:m", ("everyone",)), top_k=2**31 - 1)
+    answer = await service.retrieve("text", Identity("many", "user:m", ("everyone",), EVERY_ROLE), top_k=2**31 - 1)
     assert len(answer.passages) == 100
 
 
@@ -212,7 +213,9 @@ async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_
             async with grpc.aio.insecure_channel(address) as channel:
                 await until_serving(channel)
                 caller = Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel))
-                answer = await caller.retrieve("a secret question", Identity("process", "user:p", ("everyone",)))
+                answer = await caller.retrieve(
+                    "a secret question", Identity("process", "user:p", ("everyone",), EVERY_ROLE)
+                )
             assert len(answer.passages) == 1
             process.terminate()
             assert await asyncio.to_thread(process.wait, 20) == 0

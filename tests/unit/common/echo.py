@@ -7,16 +7,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
 from google.rpc import error_details_pb2, status_pb2
+from tandem.common.v1 import access_pb2
 
+from services.common.access import Role
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner, caller
 from services.common.interceptors import DETAILS_KEY, RpcInterceptor, signed_by
 
 KEY = b"k" * 32
 SIGNER = IdentitySigner(KEY)
-ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), frozenset({Role.READER}))
 SERVICE = "test.Echo"
 KINDS = ("unary_unary", "unary_stream")
+
+
+def _describe() -> None:
+    """Tell protobuf of the service, as a generated module would; readers may call it."""
+    file = descriptor_pb2.FileDescriptorProto(name="test/echo.proto", package="test")
+    file.message_type.add(name="Bytes")
+    service = file.service.add(name="Echo")
+    for kind in (*KINDS, "without_role"):
+        method = service.method.add(name=kind, input_type=".test.Bytes", output_type=".test.Bytes")
+        if kind in KINDS:
+            method.options.Extensions[access_pb2.role] = access_pb2.ROLE_READER
+    descriptor_pool.Default().Add(file)
+
+
+_describe()
 
 
 @dataclass

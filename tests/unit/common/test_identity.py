@@ -7,11 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tandem.common.v1 import identity_pb2
 
+from services.common.access import Role
 from services.common.identity import Identity, IdentityMissing, IdentitySigner, caller, set_caller
 
 KEY = b"a key that both services share, 32+"
 ADA = Identity("acme", "user:ada", ("everyone", "user:ada", "group:équipe 日本"))
-identities = st.builds(Identity, st.text(min_size=1), st.text(), st.lists(st.text(), max_size=50).map(tuple))
+identities = st.builds(
+    Identity,
+    st.text(min_size=1),
+    st.text(),
+    st.lists(st.text(), max_size=50).map(tuple),
+    st.frozensets(st.sampled_from(Role)),
+    st.text(),
+)
 
 
 @given(identities)

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from services.common import errors
+from services.common.access import EVERY_ROLE
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.interceptors import details_of
 from tests.unit.common.echo import (
@@ -55,7 +56,7 @@ async def test_a_signed_call_is_answered_for_its_caller(kind):
 
 async def test_calls_at_once_keep_their_own_callers(kind):
     echo = Echo()
-    people = [Identity(f"tenant-{number}", "user:x", ()) for number in range(20)]
+    people = [Identity(f"tenant-{number}", "user:x", (), EVERY_ROLE) for number in range(20)]
     async with serving(echo) as channel:
         await asyncio.gather(*(call(channel, kind, signed(one)) for one in people))
     assert sorted(one.tenant_id for one in echo.callers) == sorted(one.tenant_id for one in people)
@@ -70,7 +71,7 @@ async def test_calls_at_once_keep_their_own_callers(kind):
         (("tandem-identity", "text"),),
         signed(signer=IdentitySigner(b"x" * 32)),
         signed(signer=IdentitySigner(b"k" * 32, now=lambda: time.time() - 3600)),
-        signed(Identity("", "user:ada", ())),
+        signed(Identity("", "user:ada", (), EVERY_ROLE)),
     ],
     ids=["none", "empty", "forged", "not binary", "another key", "expired", "no tenant"],
 )

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tandem.embed.v1 import embed_service_pb2  # noqa: F401 - so that its descriptor is known
 
 from services.common.interceptors import signed_by
 from services.common.server import Service, serve

@@ -24,8 +24,8 @@ from services.common.client import Outgoing, open_channel
 from services.common.errors import ResourceExhausted
 from services.common.identity import Identity, IdentitySigner, caller
 from services.common.interceptors import RpcInterceptor, signed_by
+from services.common.recent import Recent
 from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants, MemoryInteractionLog
-from services.gateway.adapters.recent import Recent
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.keys import KeyMaker
 from services.gateway.ports import InteractionLog

@@ -9,9 +9,10 @@ from grpc_status import rpc_status
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
+from services.common.access import EVERY_ROLE
 from services.common.errors import Unauthenticated
 from services.common.identity import Identity
-from services.gateway.adapters.recent import Recent
+from services.common.recent import Recent
 from services.gateway.domain.keys import CredentialInvalid, CredentialMissing, KeyMaker, StoredKey
 from services.gateway.servicer.authentication import KeyAuthentication
 
@@ -45,7 +46,7 @@ async def test_a_good_key_says_who_calls(maker):
     authenticate = KeyAuthentication(maker, Recent(Store(stored(new)).find, 1))
     who = await authenticate({"authorization": f"Bearer {new.credential}"})
     subject = f"key:{new.key_id}"
-    assert who == Identity("acme", subject, ("everyone", subject))
+    assert who == Identity("acme", subject, ("everyone", subject), EVERY_ROLE)
 
 
 @pytest.mark.parametrize("metadata", [{}, {"authorization": ""}, {"authorization": "  "}, {"authorization": b"x"}])

@@ -15,6 +15,7 @@ from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc as retrieve_rpc
 
+from services.common.access import EVERY_ROLE
 from services.common.errors import NotFound
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 
@@ -34,7 +35,7 @@ async def test_an_admin_call_reaches_the_service_behind_as_the_keys_tenant(gatew
 
 
 async def test_metadata_of_the_client_never_reaches_a_service_behind(gateway, behind):
-    forged = IdentitySigner(PLATFORM_KEY).sign(Identity("rival", "user:eve", ("everyone",)))
+    forged = IdentitySigner(PLATFORM_KEY).sign(Identity("rival", "user:eve", ("everyone",), EVERY_ROLE))
     metadata = (*await gateway.signed_in("acme"), (METADATA_KEY, forged), ("x-tenant", "rival"))
     ingest = ingest_rpc.IngestServiceStub(gateway.channel)
     await ingest.GetSource(ingest_pb.GetSourceRequest(), metadata=metadata)

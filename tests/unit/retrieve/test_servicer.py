@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 
 from services.common import index
+from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing
 from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
 from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder
@@ -15,7 +16,7 @@ from services.retrieve.servicer import RetrieveServicer
 from tests.unit.retrieve.rows import row
 
 EMBEDDER = MemoryQueryEmbedder(8)
-ADA = Identity("acme", "user:ada", ("everyone", "user:ada"))
+ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
 COLLECTION = index.collection_of("acme", "memory")
 
 
@@ -130,5 +131,7 @@ async def test_a_time_outside_of_the_calendar_is_refused(passages, time):
 
 async def test_the_tenant_comes_from_the_identity_alone(passages):
     passages.upsert(COLLECTION, [row("one")])
-    answer = await retrieve(passages, pb.RetrieveRequest(query="words"), Identity("rival", "user:x", ("everyone",)))
+    answer = await retrieve(
+        passages, pb.RetrieveRequest(query="words"), Identity("rival", "user:x", ("everyone",), EVERY_ROLE)
+    )
     assert (answer.index_version, len(answer.passages)) == ("", 0)

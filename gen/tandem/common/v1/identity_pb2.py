@@ -22,15 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/common/v1/identity.proto\x12\x10tandem.common.v1\"V\n\x08Identity\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nprincipals\x18\x03 \x03(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/common/v1/identity.proto\x12\x10tandem.common.v1\x1a\x1dtandem/common/v1/access.proto\"\x8c\x01\n\x08Identity\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nprincipals\x18\x03 \x03(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12%\n\x05roles\x18\x05 \x03(\x0e\x32\x16.tandem.common.v1.Role\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.common.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IDENTITY']._serialized_start=53
-  _globals['_IDENTITY']._serialized_end=139
+  _globals['_IDENTITY']._serialized_start=85
+  _globals['_IDENTITY']._serialized_end=225
 # @@protoc_insertion_point(module_scope)

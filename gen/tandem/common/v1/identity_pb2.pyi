@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tandem.common.v1 import access_pb2 as _access_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,15 +32,23 @@ class Identity(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     PRINCIPALS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant whose data the call may touch. Never empty."""
     subject: _builtins.str
     """The caller inside the tenant, such as "key:5f0c" or "user:ada"."""
     expires_at: _builtins.int
     """Unix time in seconds after which the identity is void."""
+    actor: _builtins.str
+    """The application that speaks for the subject, such as "key:5f0c"; empty when nobody does."""
     @_builtins.property
     def principals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Everything the caller may read as: "everyone", "user:…", "group:…"."""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_access_pb2.Role.ValueType]:
+        """What the caller may do."""
 
     def __init__(
         self,
@@ -48,10 +57,12 @@ class Identity(_message.Message):
         subject: _builtins.str = ...,
         principals: _abc.Iterable[_builtins.str] | None = ...,
         expires_at: _builtins.int = ...,
+        roles: _abc.Iterable[_access_pb2.Role.ValueType] | None = ...,
+        actor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "principals", b"principals", "subject", b"subject", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "expires_at", b"expires_at", "principals", b"principals", "roles", b"roles", "subject", b"subject", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,18 +72,22 @@ class Indexed(_message.Message):
 
     CHUNK_COUNT_FIELD_NUMBER: _builtins.int
     EMBEDDED_COUNT_FIELD_NUMBER: _builtins.int
+    SUSPICIOUS_COUNT_FIELD_NUMBER: _builtins.int
     chunk_count: _builtins.int
     embedded_count: _builtins.int
     """Chunks whose text was new and had to be embedded."""
+    suspicious_count: _builtins.int
+    """Chunks that look as if they would give a model orders."""
     def __init__(
         self,
         *,
         chunk_count: _builtins.int = ...,
         embedded_count: _builtins.int = ...,
+        suspicious_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "embedded_count", b"embedded_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_count", b"chunk_count", "embedded_count", b"embedded_count", "suspicious_count", b"suspicious_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class FeedbackServiceStub:
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
@@ -68,7 +69,8 @@ class FeedbackServiceStub:
 
 class FeedbackServiceServicer:
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
@@ -161,7 +163,8 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class FeedbackService:
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.

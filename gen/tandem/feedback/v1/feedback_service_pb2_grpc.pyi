@@ -28,7 +28,8 @@ GRPC_VERSION: str
 
 class FeedbackServiceStub:
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
@@ -71,7 +72,8 @@ class FeedbackServiceStub:
 @_typing.type_check_only
 class FeedbackServiceAsyncStub(FeedbackServiceStub):
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
@@ -110,7 +112,8 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
 
 class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
     """FeedbackService keeps what was asked and answered, and what people thought of it. Every
-    RPC sees the caller's tenant only.
+    RPC sees the caller's tenant only; what is shown again of an answer needs the permissions that
+    its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
     UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.

@@ -27,14 +27,19 @@ if _version_not_supported:
 
 class GatewayServiceStub:
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel):
@@ -62,14 +67,19 @@ class GatewayServiceStub:
 
 class GatewayServiceServicer:
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     def Ask(self, request, context):
@@ -133,14 +143,19 @@ def add_GatewayServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GatewayService:
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     @staticmethod
@@ -226,7 +241,7 @@ class GatewayService:
 
 
 class AccessServiceStub:
-    """AccessService manages the tenant's API keys.
+    """AccessService manages the tenant's API keys, and tells callers who they are.
     """
 
     def __init__(self, channel):
@@ -250,17 +265,22 @@ class AccessServiceStub:
                 request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.GetCaller = channel.unary_unary(
+                '/tandem.gateway.v1.AccessService/GetCaller',
+                request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerRequest.SerializeToString,
+                response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
-    """AccessService manages the tenant's API keys.
+    """AccessService manages the tenant's API keys, and tells callers who they are.
     """
 
     def CreateApiKey(self, request, context):
         """CreateApiKey makes a key. Its secret is in this answer and nowhere else, so a repeat
         makes another key.
 
-        Errors: INVALID_ARGUMENT / INVALID_KEY_NAME.
+        Errors: INVALID_ARGUMENT / INVALID_KEY_NAME, INVALID_ROLE, INVALID_EXPIRY, INVALID_QUOTA.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,6 +304,13 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCaller(self, request, context):
+        """GetCaller returns whom the call acts for, and everything that it may read as.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -302,6 +329,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
+            'GetCaller': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCaller,
+                    request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerRequest.FromString,
+                    response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tandem.gateway.v1.AccessService', rpc_method_handlers)
@@ -311,7 +343,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessService:
-    """AccessService manages the tenant's API keys.
+    """AccessService manages the tenant's API keys, and tells callers who they are.
     """
 
     @staticmethod
@@ -385,6 +417,33 @@ class AccessService:
             '/tandem.gateway.v1.AccessService/RevokeApiKey',
             tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyRequest.SerializeToString,
             tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCaller(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.gateway.v1.AccessService/GetCaller',
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerRequest.SerializeToString,
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetCallerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,14 +28,19 @@ GRPC_VERSION: str
 
 class GatewayServiceStub:
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     @_typing.overload
@@ -67,14 +72,19 @@ class GatewayServiceStub:
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -102,14 +112,19 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """GatewayService answers questions from the tenant's documents. Credentials go in the
-    metadata key `authorization`, as "Bearer KEY".
+    metadata key `authorization`, as "Bearer KEY" or "Bearer JWT". An application whose key
+    allows it names its end user in `tandem-on-behalf-of`: the user's own JWT, or an assertion
+    that the application signs with its key (HS256, at most 5 minutes).
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
-    malformed, expired or revoked); UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE.
-    Errors of the services behind pass through unchanged.
+    malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
+    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
+    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
-    The same address and key reach tandem.ingest.v1.IngestService,
-    tandem.generate.v1.AdapterService, and what reads in tandem.feedback.v1.FeedbackService.
+    The same address and credential reach IngestService, SecretService and PlacementService of
+    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
+    tandem.feedback.v1.FeedbackService.
     """
 
     @_abc_1.abstractmethod
@@ -154,7 +169,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class AccessServiceStub:
-    """AccessService manages the tenant's API keys."""
+    """AccessService manages the tenant's API keys, and tells callers who they are."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -164,7 +179,7 @@ class AccessServiceStub:
     """CreateApiKey makes a key. Its secret is in this answer and nowhere else, so a repeat
     makes another key.
 
-    Errors: INVALID_ARGUMENT / INVALID_KEY_NAME.
+    Errors: INVALID_ARGUMENT / INVALID_KEY_NAME, INVALID_ROLE, INVALID_EXPIRY, INVALID_QUOTA.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListApiKeysRequest, _gateway_service_pb2.ListApiKeysResponse]
     """ListApiKeys pages through the tenant's keys, newest first, without their secrets.
@@ -176,17 +191,19 @@ class AccessServiceStub:
 
     Errors: NOT_FOUND / API_KEY_NOT_FOUND.
     """
+    GetCaller: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetCallerRequest, _gateway_service_pb2.GetCallerResponse]
+    """GetCaller returns whom the call acts for, and everything that it may read as."""
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
-    """AccessService manages the tenant's API keys."""
+    """AccessService manages the tenant's API keys, and tells callers who they are."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CreateApiKeyRequest, _gateway_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """CreateApiKey makes a key. Its secret is in this answer and nowhere else, so a repeat
     makes another key.
 
-    Errors: INVALID_ARGUMENT / INVALID_KEY_NAME.
+    Errors: INVALID_ARGUMENT / INVALID_KEY_NAME, INVALID_ROLE, INVALID_EXPIRY, INVALID_QUOTA.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListApiKeysRequest, _gateway_service_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """ListApiKeys pages through the tenant's keys, newest first, without their secrets.
@@ -198,9 +215,11 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     Errors: NOT_FOUND / API_KEY_NOT_FOUND.
     """
+    GetCaller: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetCallerRequest, _gateway_service_pb2.GetCallerResponse]  # type: ignore[assignment]
+    """GetCaller returns whom the call acts for, and everything that it may read as."""
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AccessService manages the tenant's API keys."""
+    """AccessService manages the tenant's API keys, and tells callers who they are."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -211,7 +230,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateApiKey makes a key. Its secret is in this answer and nowhere else, so a repeat
         makes another key.
 
-        Errors: INVALID_ARGUMENT / INVALID_KEY_NAME.
+        Errors: INVALID_ARGUMENT / INVALID_KEY_NAME, INVALID_ROLE, INVALID_EXPIRY, INVALID_QUOTA.
         """
 
     @_abc_1.abstractmethod
@@ -235,6 +254,14 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND / API_KEY_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def GetCaller(
+        self,
+        request: _gateway_service_pb2.GetCallerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.GetCallerResponse, _abc.Awaitable[_gateway_service_pb2.GetCallerResponse]]:
+        """GetCaller returns whom the call acts for, and everything that it may read as."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -55,12 +55,17 @@ class GenerateRequest(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     ADAPTER_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
     question: _builtins.str
     """1 to 8,000 characters."""
     adapter: _builtins.str
     """An adapter's name; empty means the base model."""
+    restricted: _builtins.bool
+    """True: passages or history hold what not everybody in the tenant may read, so that the cached
+    prompt is shared only with callers who may read the same.
+    """
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
         """Earlier turns, oldest first; the oldest are left out when they do not fit."""
@@ -80,10 +85,11 @@ class GenerateRequest(_message.Message):
         question: _builtins.str = ...,
         adapter: _builtins.str = ...,
         sampling: Global___Sampling | None = ...,
+        restricted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "history", b"history", "instructions", b"instructions", "passages", b"passages", "question", b"question", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "history", b"history", "instructions", b"instructions", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,21 +311,28 @@ class LoadAdapterRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
+    CLEARED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 100 letters, digits, '.', '_' and '-'; the tenant's own."""
     uri: _builtins.str
     """A folder with adapter_config.json and adapter_model.safetensors: a path or a
-    URL that fsspec reads.
+    URL that fsspec reads. Its file lineage.json, where there is one, says what it learnt from:
+    {"documents": [document ids], "users": ["user:ID"]}.
+    """
+    cleared: _builtins.bool
+    """True: everybody in the tenant may be answered from what it learnt. False: only who may read
+    every document of its lineage; without a lineage, only who loaded it.
     """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         uri: _builtins.str = ...,
+        cleared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cleared", b"cleared", "name", b"name", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,11 +460,33 @@ class Adapter(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
+    CLEARED_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    DELETED_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    ERASED_USERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     digest: _builtins.str
     """"sha256:…" over configuration and weights."""
     rank: _builtins.int
     base_model: _builtins.str
+    document_count: _builtins.int
+    """Documents that it learnt from."""
+    cleared: _builtins.bool
+    """Whether everybody in the tenant may be answered from what it learnt."""
+    owner: _builtins.str
+    """Who loaded it, such as "user:ada" or "key:5f0c"."""
+    stale: _builtins.bool
+    """True: something that it learnt from was deleted since."""
+    @_builtins.property
+    def deleted_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of its documents that are deleted, at most 100."""
+
+    @_builtins.property
+    def erased_users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of its people that were erased."""
+
     def __init__(
         self,
         *,
@@ -459,10 +494,16 @@ class Adapter(_message.Message):
         digest: _builtins.str = ...,
         rank: _builtins.int = ...,
         base_model: _builtins.str = ...,
+        document_count: _builtins.int = ...,
+        cleared: _builtins.bool = ...,
+        owner: _builtins.str = ...,
+        stale: _builtins.bool = ...,
+        deleted_document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        erased_users: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "digest", b"digest", "name", b"name", "rank", b"rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "cleared", b"cleared", "deleted_document_ids", b"deleted_document_ids", "digest", b"digest", "document_count", b"document_count", "erased_users", b"erased_users", "name", b"name", "owner", b"owner", "rank", b"rank", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,7 +51,8 @@ class GenerateServiceServicer:
         step. Cancelling the call, or its deadline, stops the engine within a step.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
-        NOT_FOUND / ADAPTER_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
+        NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
+        what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
         as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,7 +38,8 @@ class GenerateServiceStub:
     step. Cancelling the call, or its deadline, stops the engine within a step.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
-    NOT_FOUND / ADAPTER_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
+    NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
+    what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
     as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
     """
 
@@ -52,7 +53,8 @@ class GenerateServiceAsyncStub(GenerateServiceStub):
     step. Cancelling the call, or its deadline, stops the engine within a step.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
-    NOT_FOUND / ADAPTER_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
+    NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
+    what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
     as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
     """
 
@@ -69,7 +71,8 @@ class GenerateServiceServicer(metaclass=_abc_1.ABCMeta):
         step. Cancelling the call, or its deadline, stops the engine within a step.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
-        NOT_FOUND / ADAPTER_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
+        NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
+        what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
         as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
         """
 

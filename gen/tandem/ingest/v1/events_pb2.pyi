@@ -67,7 +67,9 @@ class DocumentChanged(_message.Message):
     """The source's name, shown with citations."""
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Principals that may read it. Empty means nobody."""
+        """Principals that may read it; "set:ID" stands for a set of them too large for the index, whose
+        members are beside the manifest. Empty means nobody.
+        """
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...

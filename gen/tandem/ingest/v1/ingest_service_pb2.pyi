@@ -156,6 +156,7 @@ class Source(_message.Message):
     LAST_SYNC_AT_FIELD_NUMBER: _builtins.int
     LAST_SYNC_ERROR_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     source_id: _builtins.str
     name: _builtins.str
     """Unique in the tenant."""
@@ -164,6 +165,8 @@ class Source(_message.Message):
     state: Global___SourceState.ValueType
     last_sync_error: _builtins.str
     """Why the last sync failed; empty when it did not."""
+    owner: _builtins.str
+    """Who made it, such as "user:ada" or "key:5f0c"."""
     @_builtins.property
     def files(self) -> Global___FilesConfig: ...
     @_builtins.property
@@ -194,10 +197,11 @@ class Source(_message.Message):
         last_sync_at: _timestamp_pb2.Timestamp | None = ...,
         last_sync_error: _builtins.str = ...,
         counts: Global___SourceCounts | None = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "last_sync_at", b"last_sync_at", "push", b"push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "push", b"push", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "owner", b"owner", "push", b"push", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["files", "push"]  # noqa: Y015
     _WhichOneofArgType_config: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
@@ -216,12 +220,15 @@ class SourceCounts(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     DELETING_FIELD_NUMBER: _builtins.int
     CHUNKS_FIELD_NUMBER: _builtins.int
+    SUSPICIOUS_CHUNKS_FIELD_NUMBER: _builtins.int
     pending: _builtins.int
     indexed: _builtins.int
     failed: _builtins.int
     deleting: _builtins.int
     chunks: _builtins.int
     """Chunks in the index, of indexed documents."""
+    suspicious_chunks: _builtins.int
+    """Those of the chunks that look as if they would give a model orders."""
     def __init__(
         self,
         *,
@@ -230,10 +237,11 @@ class SourceCounts(_message.Message):
         failed: _builtins.int = ...,
         deleting: _builtins.int = ...,
         chunks: _builtins.int = ...,
+        suspicious_chunks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "deleting", b"deleting", "failed", b"failed", "indexed", b"indexed", "pending", b"pending"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "deleting", b"deleting", "failed", b"failed", "indexed", b"indexed", "pending", b"pending", "suspicious_chunks", b"suspicious_chunks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,6 +268,8 @@ class Document(_message.Message):
     READERS_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     INDEXED_AT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    SUSPICIOUS_CHUNK_COUNT_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     source_id: _builtins.str
     external_id: _builtins.str
@@ -277,6 +287,10 @@ class Document(_message.Message):
     failure_message: _builtins.str
     """Set when failed: for people."""
     chunk_count: _builtins.int
+    owner: _builtins.str
+    """Who brought it, such as "user:ada" or "key:5f0c"."""
+    suspicious_chunk_count: _builtins.int
+    """Chunks that look as if they would give a model orders."""
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -301,10 +315,12 @@ class Document(_message.Message):
         readers: _abc.Iterable[_builtins.str] | None = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         indexed_at: _timestamp_pb2.Timestamp | None = ...,
+        owner: _builtins.str = ...,
+        suspicious_chunk_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "indexed_at", b"indexed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_count", b"chunk_count", "document_id", b"document_id", "external_id", b"external_id", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "indexed_at", b"indexed_at", "media_type", b"media_type", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "state", b"state", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_count", b"chunk_count", "document_id", b"document_id", "external_id", b"external_id", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "indexed_at", b"indexed_at", "media_type", b"media_type", "owner", b"owner", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "state", b"state", "suspicious_chunk_count", b"suspicious_chunk_count", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -725,7 +741,7 @@ class PushedDocument(_message.Message):
     content: _builtins.bytes
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Principals that may read it; empty means the source's readers."""
+        """Principals that may read it; empty means the source's readers. At most 100,000."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
@@ -885,6 +901,143 @@ class ListDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDocumentsResponse: _TypeAlias = ListDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class SetSourceReadersRequest(_message.Message):
+    """Who may read a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source's id or its name."""
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in CreateSource."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        readers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSourceReadersRequest: _TypeAlias = SetSourceReadersRequest  # noqa: Y015
+
+@_typing.final
+class SetSourceReadersResponse(_message.Message):
+    """The source, changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.int
+    """Documents whose readers changed with it."""
+    @_builtins.property
+    def source(self) -> Global___Source: ...
+    def __init__(
+        self,
+        *,
+        source: Global___Source | None = ...,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSourceReadersResponse: _TypeAlias = SetSourceReadersResponse  # noqa: Y015
+
+@_typing.final
+class SetDocumentReadersRequest(_message.Message):
+    """Who may read documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source's id or its name."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentReaders]:
+        """1 to 500, each id once."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        documents: _abc.Iterable[Global___DocumentReaders] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetDocumentReadersRequest: _TypeAlias = SetDocumentReadersRequest  # noqa: Y015
+
+@_typing.final
+class DocumentReaders(_message.Message):
+    """Who may read a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    external_id: _builtins.str
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in PushedDocument."""
+
+    def __init__(
+        self,
+        *,
+        external_id: _builtins.str = ...,
+        readers: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_id", b"external_id", "readers", b"readers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentReaders: _TypeAlias = DocumentReaders  # noqa: Y015
+
+@_typing.final
+class SetDocumentReadersResponse(_message.Message):
+    """What was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_EXTERNAL_IDS_FIELD_NUMBER: _builtins.int
+    changed: _builtins.int
+    """Documents whose readers changed."""
+    @_builtins.property
+    def unknown_external_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids that the source does not have."""
+
+    def __init__(
+        self,
+        *,
+        changed: _builtins.int = ...,
+        unknown_external_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "unknown_external_ids", b"unknown_external_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetDocumentReadersResponse: _TypeAlias = SetDocumentReadersResponse  # noqa: Y015
 
 @_typing.final
 class ReplayFailedDocumentsRequest(_message.Message):

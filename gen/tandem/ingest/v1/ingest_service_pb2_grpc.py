@@ -90,6 +90,16 @@ class IngestServiceStub:
                 request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsRequest.SerializeToString,
                 response_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsResponse.FromString,
                 _registered_method=True)
+        self.SetSourceReaders = channel.unary_unary(
+                '/tandem.ingest.v1.IngestService/SetSourceReaders',
+                request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersRequest.SerializeToString,
+                response_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersResponse.FromString,
+                _registered_method=True)
+        self.SetDocumentReaders = channel.unary_unary(
+                '/tandem.ingest.v1.IngestService/SetDocumentReaders',
+                request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.SerializeToString,
+                response_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.FromString,
+                _registered_method=True)
         self.ReplayFailedDocuments = channel.unary_unary(
                 '/tandem.ingest.v1.IngestService/ReplayFailedDocuments',
                 request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ReplayFailedDocumentsRequest.SerializeToString,
@@ -207,6 +217,27 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetSourceReaders(self, request, context):
+        """SetSourceReaders changes who may read the documents of a source that have no ACL of their own,
+        and those to come. What is taken from somebody is taken when this returns.
+
+        Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_SOURCE_CONFIG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDocumentReaders(self, request, context):
+        """SetDocumentReaders changes who may read documents of a source of kind "push", without their
+        content. All are recorded, or none; unknown ids are ignored. What is taken from somebody is
+        taken when this returns.
+
+        Errors: as PushDocuments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayFailedDocuments(self, request, context):
         """ReplayFailedDocuments publishes every failed document of a source again.
 
@@ -268,6 +299,16 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.ListDocuments,
                     request_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsRequest.FromString,
                     response_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'SetSourceReaders': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSourceReaders,
+                    request_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersRequest.FromString,
+                    response_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersResponse.SerializeToString,
+            ),
+            'SetDocumentReaders': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDocumentReaders,
+                    request_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.FromString,
+                    response_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.SerializeToString,
             ),
             'ReplayFailedDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayFailedDocuments,
@@ -551,6 +592,60 @@ class IngestService:
             '/tandem.ingest.v1.IngestService/ListDocuments',
             tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsRequest.SerializeToString,
             tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSourceReaders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.ingest.v1.IngestService/SetSourceReaders',
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersRequest.SerializeToString,
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceReadersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDocumentReaders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.ingest.v1.IngestService/SetDocumentReaders',
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.SerializeToString,
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.FromString,
             options,
             channel_credentials,
             insecure,

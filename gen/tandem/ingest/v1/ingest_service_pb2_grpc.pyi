@@ -100,6 +100,19 @@ class IngestServiceStub:
 
     Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
     """
+    SetSourceReaders: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.SetSourceReadersRequest, _ingest_service_pb2.SetSourceReadersResponse]
+    """SetSourceReaders changes who may read the documents of a source that have no ACL of their own,
+    and those to come. What is taken from somebody is taken when this returns.
+
+    Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_SOURCE_CONFIG.
+    """
+    SetDocumentReaders: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.SetDocumentReadersRequest, _ingest_service_pb2.SetDocumentReadersResponse]
+    """SetDocumentReaders changes who may read documents of a source of kind "push", without their
+    content. All are recorded, or none; unknown ids are ignored. What is taken from somebody is
+    taken when this returns.
+
+    Errors: as PushDocuments.
+    """
     ReplayFailedDocuments: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ReplayFailedDocumentsRequest, _ingest_service_pb2.ReplayFailedDocumentsResponse]
     """ReplayFailedDocuments publishes every failed document of a source again.
 
@@ -177,6 +190,19 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """ListDocuments pages through the manifest, by external id.
 
     Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+    """
+    SetSourceReaders: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.SetSourceReadersRequest, _ingest_service_pb2.SetSourceReadersResponse]  # type: ignore[assignment]
+    """SetSourceReaders changes who may read the documents of a source that have no ACL of their own,
+    and those to come. What is taken from somebody is taken when this returns.
+
+    Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_SOURCE_CONFIG.
+    """
+    SetDocumentReaders: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.SetDocumentReadersRequest, _ingest_service_pb2.SetDocumentReadersResponse]  # type: ignore[assignment]
+    """SetDocumentReaders changes who may read documents of a source of kind "push", without their
+    content. All are recorded, or none; unknown ids are ignored. What is taken from somebody is
+    taken when this returns.
+
+    Errors: as PushDocuments.
     """
     ReplayFailedDocuments: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ReplayFailedDocumentsRequest, _ingest_service_pb2.ReplayFailedDocumentsResponse]  # type: ignore[assignment]
     """ReplayFailedDocuments publishes every failed document of a source again.
@@ -312,6 +338,31 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListDocuments pages through the manifest, by external id.
 
         Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+        """
+
+    @_abc_1.abstractmethod
+    def SetSourceReaders(
+        self,
+        request: _ingest_service_pb2.SetSourceReadersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.SetSourceReadersResponse, _abc.Awaitable[_ingest_service_pb2.SetSourceReadersResponse]]:
+        """SetSourceReaders changes who may read the documents of a source that have no ACL of their own,
+        and those to come. What is taken from somebody is taken when this returns.
+
+        Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_SOURCE_CONFIG.
+        """
+
+    @_abc_1.abstractmethod
+    def SetDocumentReaders(
+        self,
+        request: _ingest_service_pb2.SetDocumentReadersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.SetDocumentReadersResponse, _abc.Awaitable[_ingest_service_pb2.SetDocumentReadersResponse]]:
+        """SetDocumentReaders changes who may read documents of a source of kind "push", without their
+        content. All are recorded, or none; unknown ids are ignored. What is taken from somebody is
+        taken when this returns.
+
+        Errors: as PushDocuments.
         """
 
     @_abc_1.abstractmethod

@@ -143,6 +143,8 @@ class Passage(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
+    SUSPICIONS_FIELD_NUMBER: _builtins.int
     chunk_id: _builtins.str
     """The best hit's chunk."""
     document_id: _builtins.str
@@ -160,6 +162,8 @@ class Passage(_message.Message):
     """Fused rank score; comparable within one answer only."""
     page: _builtins.int
     """1-based page, slide or sheet; 0 where the format has none."""
+    restricted: _builtins.bool
+    """True: not everybody in the tenant may read it."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Headings above the passage, outermost first."""
@@ -168,6 +172,10 @@ class Passage(_message.Message):
     def changed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def suspicions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why it looks as if it would give a model orders, such as "role-markup"; empty as a rule."""
+
     def __init__(
         self,
         *,
@@ -186,10 +194,12 @@ class Passage(_message.Message):
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
         page: _builtins.int = ...,
+        restricted: _builtins.bool = ...,
+        suspicions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_id", b"chunk_id", "document_id", b"document_id", "document_version", b"document_version", "end_offset", b"end_offset", "headings", b"headings", "metadata", b"metadata", "page", b"page", "score", b"score", "source_id", b"source_id", "source_name", b"source_name", "start_offset", b"start_offset", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_id", b"chunk_id", "document_id", b"document_id", "document_version", b"document_version", "end_offset", b"end_offset", "headings", b"headings", "metadata", b"metadata", "page", b"page", "restricted", b"restricted", "score", b"score", "source_id", b"source_id", "source_name", b"source_name", "start_offset", b"start_offset", "suspicions", b"suspicions", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,7 +54,7 @@ class RetrieveServiceServicer:
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
         INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
         QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
+        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class RetrieveServiceStub:
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
     INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
     QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
+    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -57,7 +57,7 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
     INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
     QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
+    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
     """
 
 class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +76,7 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
         INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
         QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE.
+        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
         """
 
 def add_RetrieveServiceServicer_to_server(servicer: RetrieveServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
