@@ -38,6 +38,10 @@ def key_of(token: str) -> str:
         InvalidPage: `token` came from no answer.
     """
     try:
-        return base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode()
+        key = base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise InvalidPage("the page token is not one of ours") from error
+    # PostgreSQL keeps no such text, and refuses to look for it.
+    if "\0" in key:
+        raise InvalidPage("the page token is not one of ours")
+    return key

@@ -42,6 +42,11 @@ class Recent(Generic[K, V]):
         """Ask anew the next time."""
         self._kept.pop(key, None)
 
+    def forget_where(self, concerned: Callable[[K], bool]) -> None:
+        """Ask anew the next time for every key that is `concerned`."""
+        for key in list(filter(concerned, self._kept)):
+            del self._kept[key]
+
     def _ask(self, key: K) -> asyncio.Task[V]:
         self._kept.pop(key, None)
         while len(self._kept) >= self._most:

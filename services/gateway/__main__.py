@@ -1,21 +1,27 @@
 """Starts the gateway: reads settings, wires, serves."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import grpc
+from tandem.gateway.v1 import directory_service_pb2 as directory_pb
+from tandem.gateway.v1 import directory_service_pb2_grpc as directory_rpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
-from services.common.identity import IdentitySigner
+from services.common.identity import IdentitySigner, system
 from services.common.recent import Recent
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
+from services.gateway.adapters.directory import PostgresDirectory
+from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
@@ -23,9 +29,16 @@ from services.gateway.domain.keys import KeyMaker
 from services.gateway.servicer.access import AccessServicer
 from services.gateway.servicer.answers import GatewayServicer, Recording
 from services.gateway.servicer.assistants import AssistantServicer
-from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.authentication import MOST_PEOPLE, Authentication, Keys, Tokens
+from services.gateway.servicer.directory import DirectoryServicer
 from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
 from services.gateway.settings import Settings
+
+# What adds a servicer to a server, and the servicer.
+Face = tuple[Callable[[Any, grpc.aio.Server], None], object]
+OWN_NAMES = tuple(
+    service.full_name for file in (pb.DESCRIPTOR, directory_pb.DESCRIPTOR) for service in file.services_by_name.values()
+)
 
 
 async def main() -> None:
@@ -35,8 +48,14 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        keys, assistants = PostgresApiKeys(sessions), PostgresAssistants(sessions)
+        keys, assistants, directory = (
+            PostgresApiKeys(sessions),
+            PostgresAssistants(sessions),
+            PostgresDirectory(sessions),
+        )
         recent_keys = Recent(keys.find, settings.cache_seconds)
+        people = Recent(directory.expand, settings.cache_seconds, MOST_PEOPLE)
+        issuers = await resources.enter_async_context(open_issuers(settings.oidc_issuers))
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
         addresses = (
             settings.ingest_address,
@@ -50,20 +69,24 @@ async def main() -> None:
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
         gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
+        faces: tuple[Face, ...] = (
+            (rpc.add_GatewayServiceServicer_to_server, gateway),
+            (rpc.add_AccessServiceServicer_to_server, AccessServicer(keys, maker, recent_keys.forget)),
+            (rpc.add_AssistantServiceServicer_to_server, AssistantServicer(assistants, recent_assistants)),
+            (directory_rpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(directory, people)),
+        )
 
         def register(server: grpc.aio.Server) -> None:
-            rpc.add_GatewayServiceServicer_to_server(gateway, server)
-            rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
-            rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
+            for add, face in faces:
+                add(face, server)
             server.add_generic_rpc_handlers(tuple(forwarder.handlers(channels)))
 
-        own_names = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
         service = Service(
             address=settings.address,
             metrics_address=settings.metrics_address,
-            authenticate=KeyAuthentication(maker, recent_keys),
+            authenticate=Authentication(Keys(maker, recent_keys), Tokens(issuers, settings.cache_seconds), people),
             register=register,
-            names=own_names + FORWARDED_NAMES,
+            names=OWN_NAMES + FORWARDED_NAMES,
             pings=(partial(ping, sessions), log.ping),
             tasks=(log.run,),
         )
@@ -71,7 +94,8 @@ async def main() -> None:
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:
-    return await assistants.find(*tenant_and_name)
+    tenant_id, name = tenant_and_name
+    return await assistants.find(system(tenant_id, "gateway"), name)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
-"""What the gateway needs kept, and written, for it."""
+"""What the gateway needs kept, and written, for it.
+
+Where an `identity` is asked for, only its tenant's are found and changed.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from services.common.errors import Unavailable
+from services.common.identity import Identity
 from services.gateway.domain.assistants import Assistant
-from services.gateway.domain.keys import ApiKey, NewKey, StoredKey
+from services.gateway.domain.keys import ApiKey, KeyTerms, NewKey, StoredKey
+from services.gateway.domain.people import Expanded, Group, Person, User
 
 
 class StoreUnavailable(Unavailable):
@@ -22,13 +28,13 @@ class ApiKeys(Protocol):
     async def find(self, key_id: str) -> StoredKey | None:
         """Return what credentials of this id are checked against."""
 
-    async def create(self, tenant_id: str, name: str, key: NewKey) -> ApiKey:
+    async def create(self, identity: Identity, terms: KeyTerms, key: NewKey) -> ApiKey:
         """Keep a new key; the tenant is made if it is missing."""
 
-    async def page(self, tenant_id: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[ApiKey]:
+    async def page(self, identity: Identity, after: tuple[datetime, str] | None, limit: int) -> Sequence[ApiKey]:
         """Return at most `limit` of the tenant's keys made before that time (and id), newest first."""
 
-    async def revoke(self, tenant_id: str, key_id: str) -> None:
+    async def revoke(self, identity: Identity, key_id: str) -> None:
         """Revoke a key; one that was revoked stays so.
 
         Raises:
@@ -39,14 +45,68 @@ class ApiKeys(Protocol):
 class Assistants(Protocol):
     """Keeps the tenants' assistants. Every method raises StoreUnavailable when it cannot."""
 
-    async def find(self, tenant_id: str, name: str) -> Assistant | None:
+    async def find(self, identity: Identity, name: str) -> Assistant | None:
         """Return the assistant of this name."""
 
-    async def put(self, tenant_id: str, assistant: Assistant) -> None:
+    async def put(self, identity: Identity, assistant: Assistant) -> None:
         """Create or replace an assistant by name."""
 
-    async def page(self, tenant_id: str, after: str, limit: int) -> Sequence[Assistant]:
+    async def page(self, identity: Identity, after: str, limit: int) -> Sequence[Assistant]:
         """Return at most `limit` of the tenant's assistants whose names come after `after`, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """Some groups, and whether more come after them."""
+
+    groups: Sequence[Group]
+    more: bool
+
+
+class Directory(Protocol):
+    """Keeps the tenants' people. Every method raises StoreUnavailable when it cannot.
+
+    No two users of a tenant share a name, be it an id or an alias.
+    """
+
+    async def expand(self, person: Person) -> Expanded:
+        """Return who somebody is, and all that they may read as, whether they are known or not.
+
+        Raises:
+            TooManyPrincipals: it is more than a call can carry.
+        """
+
+    async def put_users(self, identity: Identity, users: Sequence[User]) -> None:
+        """Create or replace users by id, all or none.
+
+        Raises:
+            AliasTaken: a name is another user's.
+        """
+
+    async def page_users(self, identity: Identity, after: str, limit: int) -> Sequence[User]:
+        """Return at most `limit` users whose ids come after `after`, by id."""
+
+    async def remove_users(self, identity: Identity, user_ids: Collection[str]) -> int:
+        """Remove users, and their memberships under every name; return how many were known."""
+
+    async def put_groups(self, identity: Identity, groups: Sequence[Group]) -> None:
+        """Create or replace groups by id, with all their members, all or none."""
+
+    async def page_groups(self, identity: Identity, after: str, limit: int) -> GroupPage:
+        """Return at most `limit` groups whose ids come after `after`, by id; fewer where they have many members."""
+
+    async def remove_groups(self, identity: Identity, group_ids: Collection[str]) -> int:
+        """Remove groups, also as members of others; return how many were known."""
+
+    async def change_members(
+        self, identity: Identity, group_id: str, add: Sequence[str], remove: Sequence[str]
+    ) -> None:
+        """Add members to a group and remove others; what is in both is removed.
+
+        Raises:
+            GroupNotFound: the tenant has no such group.
+            TooManyEntries: the group would have more members than a group may.
+        """
 
 
 class InteractionLog(Protocol):

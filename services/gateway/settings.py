@@ -4,6 +4,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.settings import ServerSettings
+from services.gateway.domain.tokens import Issuer
 
 
 class DatabaseSettings(BaseSettings):
@@ -25,7 +26,10 @@ class Settings(ServerSettings, DatabaseSettings):
     generate_address: str = Field(description="host:port of the generate service.")
     feedback_address: str = Field(description="host:port of the feedback service.")
     cache_seconds: float = Field(
-        0.5, ge=0, le=0.5, description="How long a key or an assistant is remembered; a revocation takes this long."
+        0.5, ge=0, le=0.5, description="How long a key, somebody's groups or an assistant are remembered."
+    )
+    oidc_issuers: tuple[Issuer, ...] = Field(
+        (), description="Whose tokens are believed: a JSON list of issuers, each for one tenant."
     )
     retrieve_seconds: float = Field(10, gt=0, description="Most time a search may take.")
     generate_seconds: float = Field(300, gt=0, description="Most time an answer may take.")

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,21 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    false,
     func,
     select,
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.common.access import Role
 from services.common.database import Sessions, is_away, schema_metadata
+from services.common.identity import Identity
 from services.gateway.domain.assistants import Assistant
-from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, NewKey, StoredKey
+from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyTerms, NewKey, StoredKey
+from services.gateway.domain.quotas import Quota
 from services.gateway.ports import StoreUnavailable
 
 SCHEMA = "gateway"
@@ -51,6 +56,10 @@ API_KEYS = Table(
     Column("mac", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("roles", ARRAY(String), nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("acts_for_users", Boolean, nullable=False, server_default=false()),
+    Column("quota", JSONB, nullable=False, server_default="{}"),
     Index("ix_api_keys_newest", "tenant_id", "created_at", "key_id"),
 )
 ASSISTANTS = Table(
@@ -66,8 +75,6 @@ ASSISTANTS = Table(
     Column("without_retrieval", Boolean, nullable=False),
 )
 
-_SHOWN = (API_KEYS.c.key_id, API_KEYS.c.tenant_id, API_KEYS.c.name, API_KEYS.c.created_at, API_KEYS.c.revoked_at)
-
 
 class PostgresApiKeys:
     """ApiKeys in the table `api_keys`."""
@@ -76,38 +83,44 @@ class PostgresApiKeys:
         self._sessions = sessions
 
     async def find(self, key_id: str) -> StoredKey | None:
-        table = API_KEYS.c
-        query = select(table.tenant_id, table.mac, table.revoked_at).where(table.key_id == key_id)
-        async with _session(self._sessions) as session:
+        query = select(API_KEYS).where(API_KEYS.c.key_id == key_id)
+        async with transaction(self._sessions) as session:
             row = (await session.execute(query)).one_or_none()
-        return StoredKey(key_id, row.tenant_id, row.mac, row.revoked_at is not None) if row else None
+        return _stored_key(row) if row else None
 
-    async def create(self, tenant_id: str, name: str, key: NewKey) -> ApiKey:
-        tenant = insert(TENANTS).values(tenant_id=tenant_id).on_conflict_do_nothing()
-        values = {"key_id": key.key_id, "tenant_id": tenant_id, "name": name, "mac": key.mac}
-        async with _session(self._sessions) as session:
-            await session.execute(tenant)
-            row = (await session.execute(insert(API_KEYS).values(values).returning(*_SHOWN))).one()
-        return ApiKey(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    async def create(self, identity: Identity, terms: KeyTerms, key: NewKey) -> ApiKey:
+        values = {
+            "key_id": key.key_id,
+            "tenant_id": identity.tenant_id,
+            "name": terms.name,
+            "mac": key.mac,
+            "roles": sorted(terms.roles),
+            "expires_at": terms.expires_at,
+            "acts_for_users": terms.acts_for_users,
+            "quota": asdict(terms.quota),
+        }
+        async with transaction(self._sessions) as session:
+            await make_tenant(session, identity)
+            return _api_key((await session.execute(insert(API_KEYS).values(values).returning(API_KEYS))).one())
 
-    async def page(self, tenant_id: str, after: tuple[datetime, str] | None, limit: int) -> Sequence[ApiKey]:
+    async def page(self, identity: Identity, after: tuple[datetime, str] | None, limit: int) -> Sequence[ApiKey]:
         table = API_KEYS.c
-        query = select(*_SHOWN).where(table.tenant_id == tenant_id)
+        query = select(API_KEYS).where(table.tenant_id == identity.tenant_id)
         if after is not None:
             query = query.where(tuple_(table.created_at, table.key_id) < after)
         query = query.order_by(table.created_at.desc(), table.key_id.desc()).limit(limit)
-        async with _session(self._sessions) as session:
-            return [ApiKey(**row) for row in (await session.execute(query)).mappings()]
+        async with transaction(self._sessions) as session:
+            return [_api_key(row) for row in await session.execute(query)]
 
-    async def revoke(self, tenant_id: str, key_id: str) -> None:
+    async def revoke(self, identity: Identity, key_id: str) -> None:
         table = API_KEYS.c
         statement = (
             update(API_KEYS)
-            .where(table.tenant_id == tenant_id, table.key_id == key_id)
+            .where(table.tenant_id == identity.tenant_id, table.key_id == key_id)
             .values(revoked_at=func.coalesce(table.revoked_at, func.now()))
             .returning(table.key_id)
         )
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             if (await session.execute(statement)).one_or_none() is None:
                 raise ApiKeyNotFound("no such key", key_id=key_id)
 
@@ -118,12 +131,12 @@ class PostgresAssistants:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def find(self, tenant_id: str, name: str) -> Assistant | None:
-        query = select(ASSISTANTS).where(ASSISTANTS.c.tenant_id == tenant_id, ASSISTANTS.c.name == name)
+    async def find(self, identity: Identity, name: str) -> Assistant | None:
+        query = select(ASSISTANTS).where(ASSISTANTS.c.tenant_id == identity.tenant_id, ASSISTANTS.c.name == name)
         found = await self._all(query)
         return found[0] if found else None
 
-    async def put(self, tenant_id: str, assistant: Assistant) -> None:
+    async def put(self, identity: Identity, assistant: Assistant) -> None:
         values = {
             "instructions": assistant.instructions,
             "sources": assistant.sources,
@@ -131,22 +144,23 @@ class PostgresAssistants:
             "top_k": assistant.top_k,
             "without_retrieval": assistant.without_retrieval,
         }
-        statement = insert(ASSISTANTS).values(tenant_id=tenant_id, name=assistant.name, **values)
-        async with _session(self._sessions) as session:
+        statement = insert(ASSISTANTS).values(tenant_id=identity.tenant_id, name=assistant.name, **values)
+        async with transaction(self._sessions) as session:
+            await make_tenant(session, identity)
             await session.execute(statement.on_conflict_do_update(index_elements=["tenant_id", "name"], set_=values))
 
-    async def page(self, tenant_id: str, after: str, limit: int) -> Sequence[Assistant]:
+    async def page(self, identity: Identity, after: str, limit: int) -> Sequence[Assistant]:
         table = ASSISTANTS.c
-        query = select(ASSISTANTS).where(table.tenant_id == tenant_id, table.name > after)
+        query = select(ASSISTANTS).where(table.tenant_id == identity.tenant_id, table.name > after)
         return await self._all(query.order_by(table.name).limit(limit))
 
     async def _all(self, query: Select[Any]) -> Sequence[Assistant]:
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             return [_assistant(row) for row in await session.execute(query)]
 
 
 @contextlib.asynccontextmanager
-async def _session(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """Give a transaction.
 
     Raises:
@@ -159,6 +173,31 @@ async def _session(sessions: Sessions) -> AsyncIterator[AsyncSession]:
         if is_away(error):
             raise StoreUnavailable("the database cannot be reached") from error
         raise
+
+
+async def make_tenant(session: AsyncSession, identity: Identity) -> None:
+    """Make the tenant, where what comes now is the first that is kept of it."""
+    await session.execute(insert(TENANTS).values(tenant_id=identity.tenant_id).on_conflict_do_nothing())
+
+
+def _stored_key(row: Row[Any]) -> StoredKey:
+    roles, revoked = frozenset(map(Role, row.roles)), row.revoked_at is not None
+    return StoredKey(
+        key_id=row.key_id,
+        tenant_id=row.tenant_id,
+        mac=row.mac,
+        revoked=revoked,
+        roles=roles,
+        expires_at=row.expires_at,
+        acts_for_users=row.acts_for_users,
+        quota=Quota(**row.quota),
+    )
+
+
+def _api_key(row: Row[Any]) -> ApiKey:
+    stored = _stored_key(row)
+    terms = KeyTerms(row.name, stored.roles, stored.expires_at, stored.acts_for_users, stored.quota)
+    return ApiKey(row.key_id, row.tenant_id, terms, row.created_at, row.revoked_at)
 
 
 def _assistant(row: Row[Any]) -> Assistant:

@@ -5,16 +5,19 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.common.access import EVERY_ROLE
+from services.common.access import Role, Roles, role_of
 from services.common.errors import InvalidArgument, NotFound, Unauthenticated
 from services.common.identity import EVERYONE, Identity
 from services.common.text import printable
+from services.gateway.domain.quotas import UNLIMITED, Quota, checked_of_key
 
 PREFIX = "tk"
 MAX_NAME_CHARS = 100
+DEFAULT_ROLES: Roles = frozenset({Role.READER, Role.RATER})
 
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY_ID_BYTES = 8
@@ -29,7 +32,7 @@ class CredentialMissing(Unauthenticated):
 
 
 class CredentialInvalid(Unauthenticated):
-    """The credential is malformed, unknown or revoked; it does not say which."""
+    """The credential is malformed, unknown, expired or revoked; it does not say which."""
 
     reason = "CREDENTIAL_INVALID"
 
@@ -38,6 +41,18 @@ class InvalidKeyName(InvalidArgument):
     """A key's name is empty or too long."""
 
     reason = "INVALID_KEY_NAME"
+
+
+class InvalidRole(InvalidArgument):
+    """A role is none that there is."""
+
+    reason = "INVALID_ROLE"
+
+
+class InvalidExpiry(InvalidArgument):
+    """A key would end before it begins."""
+
+    reason = "INVALID_EXPIRY"
 
 
 class InvalidTenant(InvalidArgument):
@@ -53,12 +68,23 @@ class ApiKeyNotFound(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What a key is for: its name, for people, and what it lets its holder do, until when."""
+
+    name: str
+    roles: Roles
+    expires_at: datetime | None = None
+    acts_for_users: bool = False
+    quota: Quota = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key as people see it."""
 
     key_id: str
     tenant_id: str
-    name: str
+    terms: KeyTerms
     created_at: datetime
     revoked_at: datetime | None = None
 
@@ -71,6 +97,19 @@ class StoredKey:
     tenant_id: str
     mac: bytes
     revoked: bool
+    roles: Roles = frozenset()
+    expires_at: datetime | None = None
+    acts_for_users: bool = False
+    quota: Quota = UNLIMITED
+
+    @property
+    def subject(self) -> str:
+        """Return the key as a caller, which is also what it reads its own documents as."""
+        return f"key:{self.key_id}"
+
+    def is_good(self, now: datetime) -> bool:
+        """Return whether the key is neither revoked nor expired."""
+        return not self.revoked and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +152,39 @@ def key_name_of(name: str) -> str:
     return cleaned
 
 
+def roles_of(numbers: Iterable[int]) -> Roles:
+    """Return the roles of a key that is asked for; a key without any is one of a reader and rater.
+
+    Only admins make keys, and an admin may do everything: nobody can give what they have not.
+
+    Raises:
+        InvalidRole: a number is of no role.
+    """
+    roles = frozenset(map(role_of, numbers)) or DEFAULT_ROLES
+    if None in roles:
+        raise InvalidRole("there is no such role")
+    return frozenset(role for role in roles if role)
+
+
+def checked_terms(terms: KeyTerms, now: datetime) -> KeyTerms:
+    """Return what a key is for, as it is kept.
+
+    Raises:
+        InvalidKeyName: the name has not 1 to 100 characters.
+        InvalidExpiry: it would not be good at all.
+        InvalidQuota: a limit is negative, or not one of a key.
+    """
+    if terms.expires_at is not None and terms.expires_at <= now:
+        raise InvalidExpiry("a key ends in the future, or never")
+    return replace(terms, name=key_name_of(terms.name), quota=checked_of_key(terms.quota))
+
+
 def identity_of(key: StoredKey) -> Identity:
-    """Return whom a key's calls act for."""
-    subject = f"key:{key.key_id}"
-    return Identity(key.tenant_id, subject, (EVERYONE, subject), EVERY_ROLE)
+    """Return whom a key's calls act for when they carry no end user.
+
+    It reads what is public in its tenant, and, as itself, what it owns.
+    """
+    return Identity(key.tenant_id, key.subject, (EVERYONE, key.subject), key.roles)
 
 
 class KeyMaker:
@@ -136,33 +204,32 @@ class KeyMaker:
         text = base64.urlsafe_b64encode(secret).rstrip(b"=").decode()
         return NewKey(key_id, f"{PREFIX}_{key_id}_{text}", self._mac(key_id, secret))
 
-    def read(self, authorization: str) -> Credential:
-        """Return the credential in the value of an `authorization` header.
+    def read(self, text: str) -> Credential:
+        """Return the credential in `text`.
 
         Raises:
             CredentialInvalid: it is not one that this platform made.
         """
-        scheme, _, text = authorization.partition(" ")
-        prefix, _, rest = text.strip().partition("_")
+        prefix, _, rest = text.partition("_")
         key_id, _, encoded = rest.partition("_")
         secret = _decoded(encoded)
         random, tag = secret[:_SECRET_BYTES], secret[_SECRET_BYTES:]
         made_here = hmac.compare_digest(tag, self._tag(key_id, random))
-        if scheme.lower() != "bearer" or prefix != PREFIX or not made_here:
+        if prefix != PREFIX or not made_here:
             raise CredentialInvalid("the credential is not valid")
         return Credential(key_id, secret)
 
-    def verify(self, credential: Credential, key: StoredKey | None) -> Identity:
-        """Return whom `credential` acts for, given what is kept under its id.
+    def verify(self, credential: Credential, key: StoredKey | None, now: datetime) -> StoredKey:
+        """Return what is kept under the id of `credential`, once it is sure that it is good.
 
         Raises:
-            CredentialInvalid: nothing is kept, it does not match, or it was revoked.
+            CredentialInvalid: nothing is kept, it does not match, it was revoked or has expired.
         """
         expected = key.mac if key else b""
         matches = hmac.compare_digest(expected, self._mac(credential.key_id, credential.secret))
-        if key is None or not matches or key.revoked:
+        if key is None or not matches or not key.is_good(now):
             raise CredentialInvalid("the credential is not valid")
-        return identity_of(key)
+        return key
 
     def _tag(self, key_id: str, random: bytes) -> bytes:
         return self._digest(b"tandem/api-key-tag/v1", key_id, random)[:_TAG_BYTES]

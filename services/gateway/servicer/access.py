@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,16 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from services.common.access import number_of
 from services.common.identity import caller
 from services.common.pages import InvalidPage, key_of, page_size_of, token_of
-from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyMaker, key_name_of
+from services.gateway.domain.keys import (
+    ApiKey,
+    ApiKeyNotFound,
+    InvalidExpiry,
+    KeyMaker,
+    KeyTerms,
+    checked_terms,
+    roles_of,
+)
+from services.gateway.domain.quotas import Quota
 from services.gateway.ports import ApiKeys
 
 
@@ -25,20 +35,20 @@ class AccessServicer(rpc.AccessServiceServicer):
         self._revoked = revoked
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.CreateApiKeyResponse:
-        name, new = key_name_of(request.name), self._maker.make()
-        kept = await self._keys.create(caller().tenant_id, name, new)
+        terms, new = checked_terms(_terms(request), datetime.now(UTC)), self._maker.make()
+        kept = await self._keys.create(caller(), terms, new)
         return pb.CreateApiKeyResponse(api_key=_message(kept), secret=new.credential)
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Any) -> pb.ListApiKeysResponse:
         size, after = page_size_of(request.page_size), _position_of(request.page_token)
-        found = await self._keys.page(caller().tenant_id, after, size + 1)
+        found = await self._keys.page(caller(), after, size + 1)
         token = _token_of(found[size - 1]) if len(found) > size else ""
         return pb.ListApiKeysResponse(api_keys=map(_message, found[:size]), next_page_token=token)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> pb.RevokeApiKeyResponse:
         if "\0" in request.key_id:
             raise ApiKeyNotFound("no such key")
-        await self._keys.revoke(caller().tenant_id, request.key_id)
+        await self._keys.revoke(caller(), request.key_id)
         self._revoked(request.key_id)
         return pb.RevokeApiKeyResponse()
 
@@ -53,9 +63,36 @@ class AccessServicer(rpc.AccessServiceServicer):
         )
 
 
+def _terms(request: pb.CreateApiKeyRequest) -> KeyTerms:
+    quota = {limit.name: getattr(request.quota, limit.name) for limit in pb.Quota.DESCRIPTOR.fields}
+    return KeyTerms(request.name, roles_of(request.roles), _expiry(request), request.acts_for_users, Quota(**quota))
+
+
+def _expiry(request: pb.CreateApiKeyRequest) -> datetime | None:
+    """Return when the key ends.
+
+    Raises:
+        InvalidExpiry: it is no time at all.
+    """
+    if not request.HasField("expires_at"):
+        return None
+    try:
+        return request.expires_at.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidExpiry("expires_at is no time") from error
+
+
 def _message(key: ApiKey) -> pb.ApiKey:
+    terms = key.terms
     return pb.ApiKey(
-        key_id=key.key_id, name=key.name, created_at=_timestamp(key.created_at), revoked_at=_timestamp(key.revoked_at)
+        key_id=key.key_id,
+        name=terms.name,
+        created_at=_timestamp(key.created_at),
+        revoked_at=_timestamp(key.revoked_at),
+        roles=sorted(map(number_of, terms.roles)),
+        expires_at=_timestamp(terms.expires_at),
+        acts_for_users=terms.acts_for_users,
+        quota=pb.Quota(**asdict(terms.quota)),
     )
 
 

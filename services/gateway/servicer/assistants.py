@@ -20,14 +20,14 @@ class AssistantServicer(rpc.AssistantServiceServicer):
         self._recent = recent
 
     async def PutAssistant(self, request: pb.PutAssistantRequest, context: Any) -> pb.PutAssistantResponse:
-        tenant_id, assistant = caller().tenant_id, checked(_assistant(request.assistant))
-        await self._assistants.put(tenant_id, assistant)
-        self._recent.forget((tenant_id, assistant.name))
+        who, assistant = caller(), checked(_assistant(request.assistant))
+        await self._assistants.put(who, assistant)
+        self._recent.forget((who.tenant_id, assistant.name))
         return pb.PutAssistantResponse(assistant=_message(assistant))
 
     async def ListAssistants(self, request: pb.ListAssistantsRequest, context: Any) -> pb.ListAssistantsResponse:
         size, after = page_size_of(request.page_size), key_of(request.page_token)
-        kept = await self._assistants.page(caller().tenant_id, after, size + 1)
+        kept = await self._assistants.page(caller(), after, size + 1)
         found = with_default(kept, after, size + 1)
         token = token_of(found[size - 1].name) if len(found) > size else ""
         return pb.ListAssistantsResponse(assistants=map(_message, found[:size]), next_page_token=token)

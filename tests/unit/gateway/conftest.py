@@ -10,6 +10,7 @@ import pytest
 from tandem.feedback.v1 import feedback_service_pb2 as feedback_pb
 from tandem.feedback.v1 import feedback_service_pb2_grpc as feedback_rpc
 from tandem.feedback.v1.events_pb2 import Interaction
+from tandem.gateway.v1 import directory_service_pb2_grpc as directory_rpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
@@ -19,20 +20,29 @@ from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc as retrieve_rpc
 
+from services.common.access import EVERY_ROLE
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.errors import ResourceExhausted
-from services.common.identity import Identity, IdentitySigner, caller
+from services.common.identity import Identity, IdentitySigner, caller, system
 from services.common.interceptors import RpcInterceptor, signed_by
 from services.common.recent import Recent
-from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants, MemoryInteractionLog
+from services.gateway.adapters.issuer_keys import open_issuers
+from services.gateway.adapters.memory import (
+    MemoryApiKeys,
+    MemoryAssistants,
+    MemoryDirectory,
+    MemoryInteractionLog,
+)
 from services.gateway.adapters.services import Channels, Limits, Services
-from services.gateway.domain.keys import KeyMaker
+from services.gateway.domain.keys import KeyMaker, KeyTerms
+from services.gateway.domain.tokens import Issuer
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.access import AccessServicer
 from services.gateway.servicer.answers import GatewayServicer, Recording
 from services.gateway.servicer.assistants import AssistantServicer
-from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.authentication import Authentication, Keys, Tokens
+from services.gateway.servicer.directory import DirectoryServicer
 from services.gateway.servicer.forwarder import Forwarder
 
 PLATFORM_KEY = b"k" * 32
@@ -130,16 +140,28 @@ class Gateway:
     keys: MemoryApiKeys
     assistants: MemoryAssistants
     behind: Behind
+    directory: MemoryDirectory
 
     @property
     def asking(self) -> "rpc.GatewayServiceAsyncStub":
         return rpc.GatewayServiceStub(self.channel)
 
-    async def key(self, tenant: str = "acme") -> str:
-        """Make a key and return its credential."""
+    @property
+    def access(self) -> "rpc.AccessServiceAsyncStub":
+        return rpc.AccessServiceStub(self.channel)
+
+    @property
+    def people(self) -> "directory_rpc.DirectoryServiceAsyncStub":
+        return directory_rpc.DirectoryServiceStub(self.channel)
+
+    async def key(self, tenant: str = "acme", **terms: object) -> str:
+        """Make a key, that may do everything but speak for users, and return its credential."""
         new = self.maker.make()
-        await self.keys.create(tenant, "test", new)
+        await self.keys.create(system(tenant, "test"), KeyTerms(**{"name": "test", "roles": EVERY_ROLE, **terms}), new)
         return new.credential
+
+    async def whoami(self, metadata: tuple[tuple[str, str], ...]) -> pb.GetCallerResponse:
+        return await self.access.GetCaller(pb.GetCallerRequest(), metadata=metadata)
 
     async def signed_in(self, tenant: str = "acme") -> tuple[tuple[str, str], ...]:
         """Return the metadata of a new key of this tenant."""
@@ -182,27 +204,37 @@ async def _behind(behind: Behind) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def start_gateway(
-    behind: Behind, log: InteractionLog, *, address: str = "", record_seconds: float = LIMIT_SECONDS
+    behind: Behind,
+    log: InteractionLog,
+    *,
+    address: str = "",
+    record_seconds: float = LIMIT_SECONDS,
+    issuers: Sequence[Issuer] = (),
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
     keys, assistants, maker = MemoryApiKeys(), MemoryAssistants(), KeyMaker(PLATFORM_KEY)
+    directory = MemoryDirectory()
+    people = Recent(directory.expand, CACHE_SECONDS)
     recent_keys = Recent(keys.find, CACHE_SECONDS)
-    recent_assistants = Recent(lambda wanted: assistants.find(*wanted), CACHE_SECONDS)
+    recent_assistants = Recent(lambda wanted: assistants.find(system(wanted[0], "test"), wanted[1]), CACHE_SECONDS)
     outgoing = Outgoing(IdentitySigner(PLATFORM_KEY))
     async with contextlib.AsyncExitStack() as stack:
         there = address or await stack.enter_async_context(_behind(behind))
         channel = await stack.enter_async_context(open_channel(there))
         channels = Channels(channel, channel, channel, channel)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
-        server = grpc.aio.server(interceptors=[RpcInterceptor(KeyAuthentication(maker, recent_keys))])
+        tokens = Tokens(await stack.enter_async_context(open_issuers(issuers)), CACHE_SECONDS)
+        authentication = Authentication(Keys(maker, recent_keys), tokens, people)
+        server = grpc.aio.server(interceptors=[RpcInterceptor(authentication)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
         rpc.add_GatewayServiceServicer_to_server(GatewayServicer(services, recent_assistants, recording), server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
+        directory_rpc.add_DirectoryServiceServicer_to_server(DirectoryServicer(directory, people), server)
         server.add_generic_rpc_handlers(tuple(Forwarder(outgoing, LIMIT_SECONDS).handlers(channels)))
         way_in = await stack.enter_async_context(_serving(server))
         client = await stack.enter_async_context(grpc.aio.insecure_channel(way_in))
-        yield Gateway(client, maker, keys, assistants, behind)
+        yield Gateway(client, maker, keys, assistants, behind, directory)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 
 from services.common.answer_ids import AnswerIds
 from services.common.errors import ResourceExhausted
+from services.common.identity import system
 from services.gateway.domain.assistants import Assistant
 
 PLATFORM_KEY = b"k" * 32
@@ -201,7 +202,7 @@ async def test_a_huge_top_k_is_clipped(gateway, behind):
 
 async def test_an_assistant_decides_what_the_request_leaves_open(gateway, behind):
     assistant = Assistant("sales", "Be brief.", ("wiki",), "sales-v1", 7)
-    await gateway.assistants.put("acme", assistant)
+    await gateway.assistants.put(system("acme", "test"), assistant)
     await gateway.events(assistant="sales")
     retrieve, generate = behind.requests
     assert (retrieve.top_k, list(retrieve.filter.sources)) == (7, ["wiki"])
@@ -209,7 +210,7 @@ async def test_an_assistant_decides_what_the_request_leaves_open(gateway, behind
 
 
 async def test_a_request_narrows_what_an_assistant_reads_and_never_widens_it(gateway, behind):
-    await gateway.assistants.put("acme", Assistant("sales", sources=("wiki",)))
+    await gateway.assistants.put(system("acme", "test"), Assistant("sales", sources=("wiki",)))
     behind.passages = [
         retrieve_pb.Passage(chunk_id="a", source_id="s1", source_name="wiki", text="One."),
         retrieve_pb.Passage(chunk_id="b", source_id="s2", source_name="hr", text="Two."),
@@ -222,7 +223,7 @@ async def test_a_request_narrows_what_an_assistant_reads_and_never_widens_it(gat
 
 
 async def test_an_assistant_without_retrieval_still_says_that_retrieval_is_done(gateway, behind):
-    await gateway.assistants.put("acme", Assistant("chat", without_retrieval=True))
+    await gateway.assistants.put(system("acme", "test"), Assistant("chat", without_retrieval=True))
     events = await gateway.events(assistant="chat")
     assert kinds(events)[0] == "retrieval_done"
     assert not events[0].retrieval_done.passages
@@ -230,7 +231,7 @@ async def test_an_assistant_without_retrieval_still_says_that_retrieval_is_done(
 
 
 async def test_another_tenants_assistant_does_not_exist(gateway):
-    await gateway.assistants.put("rival", Assistant("sales"))
+    await gateway.assistants.put(system("rival", "test"), Assistant("sales"))
     assert await refused(gateway, assistant="sales") == (grpc.StatusCode.NOT_FOUND, "ASSISTANT_NOT_FOUND")
 
 

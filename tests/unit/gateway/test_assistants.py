@@ -5,6 +5,7 @@ import pytest
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
+from services.common.identity import system
 from services.gateway.domain.assistants import DEFAULT, Assistant, InvalidAssistant, checked, with_default
 
 
@@ -64,7 +65,7 @@ async def test_an_assistant_is_kept_replaced_and_listed_for_its_tenant_alone(gat
 async def test_assistants_page_by_name(gateway):
     assistants, metadata = rpc.AssistantServiceStub(gateway.channel), await gateway.signed_in()
     for name in ("b", "Z", "z", "a"):
-        await gateway.assistants.put("acme", Assistant(name))
+        await gateway.assistants.put(system("acme", "test"), Assistant(name))
     names, token = [], ""
     while True:
         request = pb.ListAssistantsRequest(page_size=2, page_token=token)

@@ -13,8 +13,9 @@ from services.common.access import EVERY_ROLE
 from services.common.errors import Unauthenticated
 from services.common.identity import Identity
 from services.common.recent import Recent
+from services.gateway.adapters.memory import MemoryDirectory
 from services.gateway.domain.keys import CredentialInvalid, CredentialMissing, KeyMaker, StoredKey
-from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.authentication import Authentication, Keys, Tokens
 
 OTHER_PLATFORM_KEY = b"o" * 32
 PLATFORM_KEY = b"k" * 32
@@ -38,12 +39,17 @@ def maker():
 
 
 def stored(new, *, tenant="acme", revoked=False):
-    return StoredKey(new.key_id, tenant, new.mac, revoked)
+    return StoredKey(new.key_id, tenant, new.mac, revoked, EVERY_ROLE)
+
+
+def authenticating(maker, keys):
+    """An Authentication that knows API keys only."""
+    return Authentication(Keys(maker, keys), Tokens((), 1), Recent(MemoryDirectory().expand, 1))
 
 
 async def test_a_good_key_says_who_calls(maker):
     new = maker.make()
-    authenticate = KeyAuthentication(maker, Recent(Store(stored(new)).find, 1))
+    authenticate = authenticating(maker, Recent(Store(stored(new)).find, 1))
     who = await authenticate({"authorization": f"Bearer {new.credential}"})
     subject = f"key:{new.key_id}"
     assert who == Identity("acme", subject, ("everyone", subject), EVERY_ROLE)
@@ -52,7 +58,7 @@ async def test_a_good_key_says_who_calls(maker):
 @pytest.mark.parametrize("metadata", [{}, {"authorization": ""}, {"authorization": "  "}, {"authorization": b"x"}])
 async def test_no_credential_is_missing(maker, metadata):
     with pytest.raises(CredentialMissing):
-        await KeyAuthentication(maker, Recent(Store().find, 1))(metadata)
+        await authenticating(maker, Recent(Store().find, 1))(metadata)
 
 
 async def test_whatever_is_not_a_key_of_ours_is_invalid_and_never_looked_for(maker):
@@ -75,7 +81,7 @@ async def test_whatever_is_not_a_key_of_ours_is_invalid_and_never_looked_for(mak
         f"Bearer {'x' * 100_000}",
     ):
         with pytest.raises(CredentialInvalid):
-            await KeyAuthentication(maker, Recent(store.find, 1))({"authorization": value})
+            await authenticating(maker, Recent(store.find, 1))({"authorization": value})
     assert store.looked_for == []
 
 
@@ -85,7 +91,7 @@ async def test_unknown_revoked_and_wrong_keys_get_one_and_the_same_answer(maker)
     messages = set()
     for new in (unknown, revoked, wrong):
         with pytest.raises(CredentialInvalid) as caught:
-            await KeyAuthentication(maker, Recent(store.find, 1))({"authorization": f"Bearer {new.credential}"})
+            await authenticating(maker, Recent(store.find, 1))({"authorization": f"Bearer {new.credential}"})
         messages.add((str(caught.value), str(caught.value.facts)))
     assert len(messages) == 1
 
@@ -93,7 +99,7 @@ async def test_unknown_revoked_and_wrong_keys_get_one_and_the_same_answer(maker)
 def test_what_is_kept_of_a_key_is_not_its_secret(maker):
     new = maker.make()
     assert new.mac.hex() not in new.credential
-    assert KeyMaker(OTHER_PLATFORM_KEY)._mac(new.key_id, maker.read(f"Bearer {new.credential}").secret) != new.mac
+    assert KeyMaker(OTHER_PLATFORM_KEY)._mac(new.key_id, maker.read(new.credential).secret) != new.mac
 
 
 async def test_a_revocation_counts_when_the_memory_is_over():
@@ -101,7 +107,7 @@ async def test_a_revocation_counts_when_the_memory_is_over():
     maker = KeyMaker(PLATFORM_KEY)
     new = maker.make()
     store.keys[new.key_id] = stored(new)
-    authenticate = KeyAuthentication(maker, Recent(store.find, 0.5, now=lambda: clock[0]))
+    authenticate = authenticating(maker, Recent(store.find, 0.5, now=lambda: clock[0]))
     metadata = {"authorization": f"Bearer {new.credential}"}
     await authenticate(metadata)
     store.keys[new.key_id] = stored(new, revoked=True)
@@ -113,7 +119,7 @@ async def test_a_revocation_counts_when_the_memory_is_over():
 async def test_calls_that_come_at_once_ask_the_store_once(maker):
     new = maker.make()
     store = Store(stored(new))
-    authenticate = KeyAuthentication(maker, Recent(store.find, 1))
+    authenticate = authenticating(maker, Recent(store.find, 1))
     await asyncio.gather(*(authenticate({"authorization": f"Bearer {new.credential}"}) for _ in range(50)))
     assert store.looked_for == [new.key_id]
 
