@@ -1,6 +1,7 @@
 """Contents by their digest, in any store that fsspec reaches."""
 
 import asyncio
+import contextlib
 import hashlib
 import uuid
 
@@ -43,9 +44,40 @@ class Blobs:
             raise BlobMissing("the blob store does not hold the content", key=key) from error
         return content
 
-    def _put(self, tenant_id: str, content: bytes) -> str:
+    async def remove(self, key: str) -> None:
+        """Remove a blob; one that is not there is removed already."""
+        await asyncio.to_thread(self._remove, key)
+
+    async def keys(self, tenant_id: str) -> list[str]:
+        """Return the keys of everything that lies in a tenant's folder."""
+        return await asyncio.to_thread(self._keys, tenant_id)
+
+    async def remove_folder(self, tenant_id: str) -> None:
+        """Remove a tenant's folder as far as it is empty."""
+        await asyncio.to_thread(self._remove_folder, tenant_id)
+
+    @staticmethod
+    def key_of(tenant_id: str, content: bytes) -> str:
+        """Return the key that `content` is kept under for a tenant."""
         digest = digest_of(content)
-        key = f"{tenant_id}/{digest[:2]}/{digest}"
+        return f"{tenant_id}/{digest[:2]}/{digest}"
+
+    def _remove(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(key))
+
+    def _keys(self, tenant_id: str) -> list[str]:
+        found = self._files.find(self._path(tenant_id))
+        return [path.removeprefix(self._root + "/") for path in found]
+
+    def _remove_folder(self, tenant_id: str) -> None:
+        # Never what is in it: somebody may be putting a content now.
+        for folder, _, _ in reversed(list(self._files.walk(self._path(tenant_id)))):
+            with contextlib.suppress(OSError):
+                self._files.rmdir(folder)
+
+    def _put(self, tenant_id: str, content: bytes) -> str:
+        key = self.key_of(tenant_id, content)
         if not self._files.exists(self._path(key)):
             self._write(self._path(key), content)
         return key

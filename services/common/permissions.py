@@ -4,10 +4,11 @@ This is a contract between ingest, whose migrations make the view and the table,
 shows what was found in documents. It is read from PostgreSQL, not asked of ingest: a search
 must neither wait for a backfill nor fail with it.
 
-`ingest.readable_documents` has a row (tenant_id, document_id, readers) for each document that is
-not deleted, deleting or failed, with its readers as they were last set: from the commit of a
-revocation on, whatever the index still says. `ingest.reader_sets` has a row (tenant_id, set_id,
-member) for each member of a set of readers that the index knows as "set:ID" alone.
+`ingest.readable_documents` has a row (tenant_id, document_id, readers, reader_set) for each document
+that is not deleted, deleting or failed, with its readers as they were last set: from the commit of a
+revocation on, whatever the index still says. Where they are more than the index keeps, `readers` is
+empty and `reader_set` names them; `ingest.reader_sets` has a row (tenant_id, set_id, member) for each
+of them, and the index knows them as "set:ID" alone.
 """
 
 import contextlib
@@ -21,13 +22,20 @@ from services.common.identity import EVERYONE, Identity
 
 SET_PREFIX = "set:"
 POOL_SIZE = 8
+# A list of principals is hashed only where the plan is made for it.
+PLANS = {"plan_cache_mode": "force_custom_plan"}
 TIMEOUT_SECONDS = 5.0
 
-_READABLE = """
-SELECT document_id, $4 = ANY(readers) AS public FROM ingest.readable_documents
-WHERE tenant_id = $1 AND document_id = ANY($2)
-AND EXISTS (SELECT FROM unnest(readers) AS reader WHERE reader = ANY($3))
+_MEMBER = """
+EXISTS (SELECT FROM ingest.reader_sets AS sets
+WHERE sets.tenant_id = $1 AND sets.set_id = document.reader_set AND sets.member = ANY({}))
 """
+_READABLE = f"""
+SELECT document_id, CASE reader_set WHEN '' THEN $4 = ANY(readers) ELSE {_MEMBER.format("ARRAY[$4]")} END AS public
+FROM ingest.readable_documents AS document
+WHERE tenant_id = $1 AND document_id = ANY($2) AND CASE reader_set
+WHEN '' THEN EXISTS (SELECT FROM unnest(readers) AS reader WHERE reader = ANY($3)) ELSE {_MEMBER.format("$3")} END
+"""  # noqa: S608 - of constants
 _EXISTING = "SELECT document_id FROM ingest.readable_documents WHERE tenant_id = $1 AND document_id = ANY($2)"
 _SETS = "SELECT DISTINCT set_id FROM ingest.reader_sets WHERE tenant_id = $1 AND member = ANY($2)"
 
@@ -82,5 +90,6 @@ async def open_permissions(url: str) -> AsyncIterator[Permissions]:
 
     The database need not be there yet.
     """
-    async with asyncpg.create_pool(url.replace("+asyncpg", "", 1), min_size=0, max_size=POOL_SIZE) as pool:
+    url = url.replace("+asyncpg", "", 1)
+    async with asyncpg.create_pool(url, min_size=0, max_size=POOL_SIZE, server_settings=PLANS) as pool:
         yield Permissions(pool)

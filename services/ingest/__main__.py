@@ -5,8 +5,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import grpc
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
+from tandem.ingest.v1 import secret_service_pb2 as secret_pb
+from tandem.ingest.v1 import secret_service_pb2_grpc as secret_rpc
 
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_INDEXED, open_producer
@@ -15,25 +20,34 @@ from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
 from services.common.outbox import Outbox
+from services.common.secrets import Envelope, SecretsSettings, keys_of
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.ingest.acl import Acl
 from services.ingest.adapters.files import FilesConnector
-from services.ingest.adapters.tables import OUTBOX, SCHEMA
+from services.ingest.adapters.tables import MIGRATIONS, OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
 from services.ingest.consumer import IndexedConsumer
 from services.ingest.contents import Contents
 from services.ingest.domain import FilesConfig, Source
+from services.ingest.erasure import Erasure, Tools
+from services.ingest.erasure_servicer import ErasureServicer
 from services.ingest.errors import InvalidSourceConfig
 from services.ingest.manifest import Manifest
 from services.ingest.progress import Progress
 from services.ingest.reconciler import Reconciler
 from services.ingest.runner import SourceRunner
+from services.ingest.secret_servicer import SecretServicer
 from services.ingest.servicer import IngestServicer, Parts
 from services.ingest.settings import Settings
+from services.ingest.steps import Steps
+from services.ingest.sweeper import Sweeper
 from services.ingest.sync import Syncer
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+NAMES = tuple(
+    service.full_name for file in (pb, secret_pb, erasure_pb) for service in file.DESCRIPTOR.services_by_name.values()
+)
 
 
 async def main() -> None:
@@ -43,16 +57,19 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        await serve(wire(settings, sessions, IdentitySigner(key)))
+        await serve(wire(platform, settings, sessions, IdentitySigner(key)))
 
 
-def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:
+def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:
     """Return the service on an open database."""
     now, max_bytes = partial(datetime.now, UTC), settings.max_document_bytes
     patience = timedelta(seconds=settings.republish_seconds)
-    outbox, contents = Outbox(OUTBOX), Contents(Blobs(settings.blobs))
+    outbox, blobs = Outbox(OUTBOX), Blobs(settings.blobs)
+    contents, sweeper = Contents(blobs, sessions, now), Sweeper(sessions, blobs, now)
+    steps = Steps(outbox, now, sweeper.wake)
+    acl, envelope = Acl(sessions, steps), Envelope(keys_of(SecretsSettings()))
     connect = partial(connector_of, settings.file_roots)
-    manifest, catalog = Manifest(sessions, outbox, now, max_bytes), Catalog(sessions, now)
+    manifest, catalog = Manifest(sessions, steps, max_bytes, platform.quotas), Catalog(sessions, now)
     syncer = Syncer(catalog, manifest, contents, connect, max_bytes)
     runner = SourceRunner(catalog, syncer, connect)
     progress = Progress(patience, now())
@@ -61,14 +78,21 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
     async def check(config: FilesConfig) -> None:
         await FilesConnector(config, settings.file_roots).check()
 
-    parts = Parts(catalog, manifest, syncer, runner, contents, check)
-    servicer = IngestServicer(parts, now, max_bytes)
+    parts = Parts(catalog, manifest, syncer, runner, contents, acl, check)
+    servicer, secrets = IngestServicer(parts, now, max_bytes), SecretServicer(sessions, envelope, now)
+    erasure = ErasureServicer(Erasure(sessions, steps, Tools(manifest, acl, sweeper, blobs)))
+
+    def register(server: grpc.aio.Server) -> None:
+        rpc.add_IngestServiceServicer_to_server(servicer, server)
+        secret_rpc.add_SecretServiceServicer_to_server(secrets, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
+
     return Service(
         address=settings.address,
         metrics_address=settings.metrics_address,
         authenticate=signed_by(signer.verify),
-        register=lambda server: rpc.add_IngestServiceServicer_to_server(servicer, server),
-        names=(pb.DESCRIPTOR.services_by_name["IngestService"].full_name,),
+        register=register,
+        names=NAMES,
         # The broker is no condition: without it changes are kept, and published later.
         pings=(partial(ping, sessions),),
         tasks=(
@@ -76,6 +100,7 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
             partial(consume, Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest"), consumer.handle),
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
+            sweeper.run,
         ),
     )
 

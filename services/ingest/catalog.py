@@ -1,12 +1,14 @@
 """Sources: made, found, listed, paused and resumed, and how their syncs went."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from services.common.database import Sessions
+from services.common.identity import Identity
 from services.ingest.adapters import documents, sources
+from services.ingest.adapters.documents import Page, Scope
 from services.ingest.adapters.postgres import transaction
-from services.ingest.domain import FILES, Counts, Document, DocumentState, Source, SourceState
+from services.ingest.domain import FILES, Counts, Source, SourceState
 from services.ingest.errors import SourceNotFound
 
 MAX_FAILURES = 20
@@ -22,33 +24,33 @@ class Catalog:
         self._sessions = sessions
         self._now = now
 
-    async def create(self, source: Source, request_id: str) -> Counted:
+    async def create(self, identity: Identity, source: Source, request_id: str) -> Counted:
         """Add a source; a request that was served before gives the source that it made.
 
         Raises:
             SourceExists: the name is taken.
         """
         async with transaction(self._sessions) as session:
-            made = await sources.served(session, source.tenant_id, "create", request_id)
+            made = await sources.served(session, identity, "create", request_id)
             if not made:
                 await sources.create(session, source)
-                await sources.remember(session, (source.tenant_id, "create", request_id), source.source_id, self._now())
-        return await self.find(source.tenant_id, made or source.source_id)
+                await sources.remember(session, identity, ("create", request_id), source.source_id, self._now())
+        return await self.find(identity, made or source.source_id)
 
-    async def made(self, tenant_id: str, request_id: str) -> Counted | None:
+    async def made(self, identity: Identity, request_id: str) -> Counted | None:
         """Return the source that a request made when it was served before."""
         async with transaction(self._sessions) as session:
-            source_id = await sources.served(session, tenant_id, "create", request_id)
-        return await self.find(tenant_id, source_id) if source_id else None
+            source_id = await sources.served(session, identity, "create", request_id)
+        return await self.find(identity, source_id) if source_id else None
 
-    async def find(self, tenant_id: str, name_or_id: str) -> Counted:
+    async def find(self, identity: Identity, name_or_id: str) -> Counted:
         """Return a tenant's source with its counts.
 
         Raises:
             SourceNotFound: the tenant has none.
         """
         async with transaction(self._sessions) as session:
-            source = await sources.find(session, tenant_id, name_or_id)
+            source = await sources.find(session, identity, name_or_id)
             counts = await sources.counts(session, [source.source_id])
         return source, counts.get(source.source_id, Counts())
 
@@ -61,40 +63,38 @@ class Catalog:
         async with transaction(self._sessions) as session:
             return await sources.get(session, source_id)
 
-    async def page(self, tenant_id: str, after: tuple[str, str], limit: int) -> list[Counted]:
+    async def page(self, identity: Identity, after: tuple[str, str], limit: int) -> list[Counted]:
         """Return a tenant's sources by name and id, those after `after`."""
         async with transaction(self._sessions) as session:
-            found = await sources.page(session, tenant_id, after, limit)
+            found = await sources.page(session, identity, after, limit)
             counts = await sources.counts(session, [source.source_id for source in found])
         return [(source, counts.get(source.source_id, Counts())) for source in found]
 
-    async def documents(
-        self, scope: tuple[str, str, DocumentState | None], after: tuple[str, str], limit: int
-    ) -> Sequence[Document]:
-        """Return documents by external id and id: of a tenant, a source ("": all) and a state (None: all)."""
+    async def documents(self, identity: Identity, scope: Scope, after: tuple[str, str], limit: int) -> Page:
+        """Return documents by external id and id: of a source ("": all) and a state (None: all)."""
         async with transaction(self._sessions) as session:
-            return await documents.page(session, scope, after, limit)
+            return await documents.page(session, identity, scope, after, limit)
 
-    async def failures(self, source: Source) -> Sequence[Document]:
+    async def failures(self, source: Source) -> Page:
         """Return a source's latest failures, newest first."""
         async with transaction(self._sessions) as session:
             return await documents.latest_failures(session, source.source_id, MAX_FAILURES)
 
-    async def pause(self, tenant_id: str, name_or_id: str) -> Counted:
+    async def pause(self, identity: Identity, name_or_id: str) -> Counted:
         """Stop syncing a source.
 
         Raises:
             SourceNotFound: there is none, or it is being deleted.
         """
-        return await self._turn(tenant_id, name_or_id, SourceState.PAUSED)
+        return await self._turn(identity, name_or_id, SourceState.PAUSED)
 
-    async def resume(self, tenant_id: str, name_or_id: str) -> Counted:
+    async def resume(self, identity: Identity, name_or_id: str) -> Counted:
         """Sync a source again.
 
         Raises:
             SourceNotFound: there is none, or it is being deleted.
         """
-        return await self._turn(tenant_id, name_or_id, SourceState.ACTIVE)
+        return await self._turn(identity, name_or_id, SourceState.ACTIVE)
 
     async def to_sync(self) -> dict[str, Source]:
         """Return the sources of all tenants that are to be watched, or to be synced once."""
@@ -123,12 +123,12 @@ class Catalog:
         async with transaction(self._sessions) as session:
             await sources.change(session, source.source_id, last_sync_error=why[:MAX_ERROR_CHARS])
 
-    async def _turn(self, tenant_id: str, name_or_id: str, state: SourceState) -> Counted:
+    async def _turn(self, identity: Identity, name_or_id: str, state: SourceState) -> Counted:
         async with transaction(self._sessions) as session:
-            source = await sources.find(session, tenant_id, name_or_id, lock=True)
+            source = await sources.find(session, identity, name_or_id, lock=True)
             if source.state is SourceState.DELETING:
                 raise SourceNotFound("the source is being deleted", source=source.name)
             if source.state is not state:
                 wanted = state is SourceState.ACTIVE and source.kind == FILES
                 await sources.change(session, source.source_id, state=state, sync_wanted=wanted)
-        return await self.find(tenant_id, source.source_id)
+        return await self.find(identity, source.source_id)

@@ -10,7 +10,7 @@ from services.common.bus import Record
 from services.common.telemetry import RECORD_FAILED, extract, tracer
 from services.ingest import metrics
 from services.ingest.adapters.messages import MalformedReport, report_of
-from services.ingest.domain import Document, Indexed, Report, Source
+from services.ingest.domain import Document, Failure, Indexed, Report, Source
 from services.ingest.manifest import Manifest
 from services.ingest.progress import Progress
 
@@ -30,7 +30,12 @@ class IndexedConsumer:
         reports = [report for report in map(_read, records) if report]
         settled = await self._manifest.settle(reports)
         indexed = {report.document_id: report for report in reports if isinstance(report.answer, Indexed)}
+        answered = {report.document_id: report.at for report in reports if not isinstance(report.answer, Failure)}
         for row, source in settled:
+            if row.narrowed_at:
+                metrics.REVOCATION.labels("index").observe(
+                    (answered[row.document_id] - row.narrowed_at).total_seconds()
+                )
             if row.published_at:
                 self._progress.answered(row.published_at, self._now())
             if row.document_id in indexed:

@@ -79,3 +79,15 @@ class ManifestUnavailable(Unavailable):
     """The database did not answer."""
 
     reason = "MANIFEST_UNAVAILABLE"
+
+
+class InvalidSecret(InvalidArgument):
+    """A secret that can never be kept as sent."""
+
+    reason = "INVALID_SECRET"
+
+
+class NothingToErase(InvalidArgument):
+    """The request names neither a person nor the whole tenant."""
+
+    reason = "NOTHING_TO_ERASE"

@@ -1,22 +1,20 @@
 """Every write to the manifest: rows and the records that tell of them, in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from services.common.database import Sessions
-from services.common.outbox import Outbox
+from services.common.identity import Identity
+from services.common.quotas import TenantQuotas
 from services.ingest import metrics
 from services.ingest.adapters import documents, sources
-from services.ingest.adapters.messages import changed_record
 from services.ingest.adapters.postgres import transaction
 from services.ingest.changes import Change, Known, Tally, outcome_of
 from services.ingest.domain import (
     DOCUMENT_TOO_LARGE,
-    PUSH,
+    QUOTA_EXCEEDED,
     Document,
     DocumentState,
     Draft,
@@ -31,22 +29,23 @@ from services.ingest.domain import (
     revise,
     settle,
 )
-from services.ingest.errors import NotAPushSource, SourceNotFound, SourceNotSyncable
+from services.ingest.errors import SourceNotSyncable
+from services.ingest.room import Room, room_of
+from services.ingest.steps import Step, Steps
 
 BATCH = 1000
 
 Request = tuple[str, str]  # a source's id or name, and a request id or ""
-Step = tuple[Document | None, Document]  # a row as it was, and as it is now
 
 
 class Manifest:
     """What is known of every document. Acknowledged means committed, its record in the outbox."""
 
-    def __init__(self, sessions: Sessions, outbox: Outbox, now: Callable[[], datetime], max_bytes: int) -> None:
+    def __init__(self, sessions: Sessions, steps: Steps, max_bytes: int, quotas: TenantQuotas | None = None) -> None:
         self._sessions = sessions
-        self._outbox = outbox
-        self._now = now
+        self._steps = steps
         self._max_bytes = max_bytes
+        self._quotas = quotas or TenantQuotas()
 
     async def known(self, source_id: str, only: Iterable[str] | None = None) -> dict[str, Known]:
         """Return what is known of a source's documents; see Connector.scan for `only`."""
@@ -56,71 +55,85 @@ class Manifest:
     async def record(self, source_id: str, changes: Sequence[Change]) -> Tally:
         """Record what a sync found; of what was changed meanwhile, nothing.
 
+        A document that the tenant has no room for is recorded as failed.
+
         Raises:
             SourceNotSyncable, SourceNotFound: it was paused or deleted meanwhile.
+            ContentsUnavailable: a content has gone since it was put.
         """
+        received_at = self._steps.now()
         async with transaction(self._sessions) as session:
             source = await sources.get(session, source_id, lock=True)
             if source.state is not SourceState.ACTIVE:
                 raise SourceNotSyncable("the source is not active", source=source.name, state=source.state)
+            room = await room_of(session, source.tenant_id, self._quotas.of(source.tenant_id))
             rows = await documents.lock(session, source_id, [change.external_id for change in changes])
             found = (self._changed(source, change, rows.get(change.external_id)) for change in changes)
-            steps = [step for step in found if step]
-            await self._write(session, steps, {source_id: source.name})
-        self._committed(steps)
+            steps = [self._fitted(room, step) for step in found if step]
+            await self._steps.write(session, steps, {source_id: source.name})
+        self._steps.committed(steps, received_at)
         return sum((outcome_of(*step) for step in steps), Tally())
 
-    async def push(self, tenant_id: str, request: Request, drafts: Sequence[Draft]) -> list[Document]:
+    async def push(
+        self, identity: Identity, request: Request, drafts: Sequence[Draft], received_at: datetime | None = None
+    ) -> list[Document]:
         """Record documents whose contents are stored, and return their rows in order.
 
         A request that was served before changes nothing.
 
         Raises:
             SourceNotFound, NotAPushSource: there is nowhere to put them.
+            QuotaExceeded: the tenant has no room for them.
+            ContentsUnavailable: a content has gone since it was put; a repeat puts it again.
         """
         name, request_id = request
         async with transaction(self._sessions) as session:
-            repeated = await sources.served(session, tenant_id, "push", request_id)
-            source = await self._push_source(session, tenant_id, name)
+            repeated = await sources.served(session, identity, "push", request_id)
+            source = await sources.find_push(session, identity, name)
+            room = await room_of(session, identity.tenant_id, self._quotas.of(identity.tenant_id))
             rows = await documents.lock(session, source.source_id, [draft.external_id for draft in drafts])
             if repeated:
                 return [rows[draft.external_id] for draft in drafts if draft.external_id in rows]
             steps = [self._shown(source, draft, rows.get(draft.external_id)) for draft in drafts]
-            await self._write(session, steps, {source.source_id: source.name})
-            await sources.remember(session, (tenant_id, "push", request_id), source.source_id, self._now())
-        self._committed(steps)
+            for step in steps:
+                if refusal := room.take(*step):
+                    raise refusal
+            await self._steps.write(session, steps, {source.source_id: source.name})
+            await sources.remember(session, identity, ("push", request_id), source.source_id, self._steps.now())
+        self._steps.committed(steps, received_at)
         return [after for _, after in steps]
 
-    async def delete(self, tenant_id: str, name: str, external_ids: Iterable[str]) -> int:
+    async def delete(self, identity: Identity, name: str, external_ids: Iterable[str]) -> int:
         """Record the deletion of pushed documents; return how many of them there were.
 
         Raises:
             SourceNotFound, NotAPushSource: there is nothing to delete from.
         """
+        received_at = self._steps.now()
         async with transaction(self._sessions) as session:
-            source = await self._push_source(session, tenant_id, name)
+            source = await sources.find_push(session, identity, name)
             rows = await documents.lock(session, source.source_id, external_ids)
-            steps = self._retired(rows.values())
-            await self._write(session, steps, {source.source_id: source.name})
-        self._committed(steps)
+            steps = self._steps.retired(rows.values())
+            await self._steps.write(session, steps, {source.source_id: source.name})
+        self._steps.committed(steps, received_at)
         return len(steps)
 
-    async def delete_source(self, tenant_id: str, name: str) -> None:
+    async def delete_source(self, identity: Identity, name: str) -> None:
         """Record the deletion of a source and of every document in it; a repeat changes nothing.
 
         Raises:
             SourceNotFound: the tenant has none.
         """
-        done: list[Step] = []
+        received_at, done = self._steps.now(), list[Step]()
         async with transaction(self._sessions) as session:
-            source = await sources.find(session, tenant_id, name, lock=True)
+            source = await sources.find(session, identity, name, lock=True)
             await sources.change(session, source.source_id, state=SourceState.DELETING)
             while rows := await documents.lock_present(session, source.source_id, BATCH):
-                steps = self._retired(rows)
-                await self._write(session, steps, {source.source_id: source.name})
+                steps = self._steps.retired(rows)
+                await self._steps.write(session, steps, {source.source_id: source.name})
                 done += steps
             await sources.remove_emptied(session)
-        self._committed(done)
+        self._steps.committed(done, received_at)
 
     async def replay(self, source: Source) -> int:
         """Give every failed document whose content is kept to the index again; return how many."""
@@ -130,9 +143,9 @@ class Manifest:
                 return 0
             while rows := await documents.lock_replayable(session, source.source_id, BATCH):
                 steps: list[Step] = [(row, self._replayed(row)) for row in rows]
-                await self._write(session, steps, {source.source_id: source.name})
+                await self._steps.write(session, steps, {source.source_id: source.name})
                 done += steps
-        self._committed(done)
+        self._steps.committed(done)
         return sum(after.state is DocumentState.PENDING for _, after in done)
 
     async def doubt_failed(self, source: Source) -> set[str]:
@@ -153,11 +166,11 @@ class Manifest:
             owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
             settled = [(row, owners[row.source_id]) for row in rows.values()]
             steps, removed = self._settled(rows, reports)
-            await self._write(session, steps, {source_id: source.name for source_id, source in owners.items()})
-            await documents.remove(session, removed)
+            names = {source_id: source.name for source_id, source in owners.items()}
+            await self._steps.write(session, steps, names, [rows[key] for key in removed])
             if removed:
                 await sources.remove_emptied(session)
-        self._committed(steps)
+        self._steps.committed(steps)
         metrics.DOCUMENTS.labels("deleted").inc(len(removed))
         touched = {after.document_id for _, after in steps} | set(removed)
         return [(row, source) for row, source in settled if row.document_id in touched]
@@ -168,11 +181,11 @@ class Manifest:
             room = limit - await documents.count_in_flight(session, before, patience)
             rows = await documents.lock_overdue(session, before, patience, max(room, 0))
             owners = await sources.by_id(session, sorted({row.source_id for row in rows}))
-            again = [republish(row, self._now()) for row in rows]
+            again = [republish(row, self._steps.now()) for row in rows]
             await documents.save(session, again)
-            await self._outbox.add(session, [changed_record(row, owners[row.source_id].name) for row in again])
+            await self._steps.publish(session, again, {source_id: owner.name for source_id, owner in owners.items()})
         if rows:
-            self._outbox.wake()
+            self._steps.committed(())
         return len(rows)
 
     async def outstanding(self, forget_before: datetime) -> tuple[int, datetime | None]:
@@ -181,54 +194,44 @@ class Manifest:
             await sources.forget(session, forget_before)
             return await documents.outstanding(session)
 
-    async def _push_source(self, session: AsyncSession, tenant_id: str, name: str) -> Source:
-        source = await sources.find(session, tenant_id, name, lock=True)
-        if source.state is SourceState.DELETING:
-            raise SourceNotFound("the source is being deleted", source=source.name)
-        if source.kind != PUSH:
-            raise NotAPushSource("the source fills itself", source=source.name, kind=source.kind)
-        return source
-
     def _changed(self, source: Source, change: Change, known: Document | None) -> Step | None:
         if change.version != (known.version if known else 0):
             return None
         if change.draft:
             return self._shown(source, change.draft, known)
-        return (known, retire(known, self._now())) if known else None
+        return (known, retire(known, self._steps.now())) if known else None
 
     def _shown(self, source: Source, draft: Draft, known: Document | None) -> Step:
-        now = self._now()
+        now = self._steps.now()
+        if draft.follows_source:  # which may have other readers by now than when it was looked at
+            draft = replace(draft, readers=source.readers)
         if known:
             return known, revise(known, draft, now)
         row = Document(uuid4().hex, source.tenant_id, source.source_id, draft, 0, DocumentState.PENDING, now)
         return None, first(row)
 
-    def _retired(self, rows: Iterable[Document]) -> list[Step]:
-        return [(row, retire(row, self._now())) for row in rows if row.state != DocumentState.DELETING]
+    def _fitted(self, room: Room, step: Step) -> Step:
+        """Return a step, or the one that says that there is no room for it."""
+        before, after = step
+        if not (refusal := room.take(before, after)):
+            return step
+        failure = Failure(QUOTA_EXCEEDED, f"the tenant's quota of {refusal.quota} is used up")
+        draft = replace(after.draft, blob_key="", content_digest="", failure=failure)
+        now = self._steps.now()
+        if before:
+            return before, revise(before, draft, now)
+        return None, first(replace(after, draft=draft, version=0, awaiting=False, published_at=None, publications=0))
 
     def _replayed(self, row: Document) -> Document:
         if row.draft.size_bytes <= self._max_bytes:
-            return replay(row, self._now())
+            return replay(row, self._steps.now())
         failure = Failure(DOCUMENT_TOO_LARGE, f"the document is over {self._max_bytes} bytes")
-        return revise(row, replace(row.draft, blob_key="", content_digest="", failure=failure), self._now())
+        return revise(row, replace(row.draft, blob_key="", content_digest="", failure=failure), self._steps.now())
 
     def _settled(self, rows: Mapping[str, Document], reports: Iterable[Report]) -> tuple[list[Step], list[str]]:
         left: dict[str, Document | None] = dict(rows)
         for report in reports:
             if row := left.get(report.document_id):
-                left[report.document_id] = settle(row, report, self._now())
+                left[report.document_id] = settle(row, report, self._steps.now())
         steps = [(rows[key], row) for key, row in left.items() if row is not None and row is not rows[key]]
         return list(steps), [key for key, row in left.items() if row is None]
-
-    async def _write(self, session: AsyncSession, steps: Sequence[Step], names: Mapping[str, str]) -> None:
-        await documents.save(session, [after for before, after in steps if after != before])
-        news = [
-            after for before, after in steps if after.awaiting and after.version != (before.version if before else 0)
-        ]
-        await self._outbox.add(session, [changed_record(row, names[row.source_id]) for row in news])
-
-    def _committed(self, steps: Iterable[Step]) -> None:
-        self._outbox.wake()
-        for before, after in steps:
-            if before is None or before.state != after.state:
-                metrics.DOCUMENTS.labels(after.state.value).inc()

@@ -23,3 +23,11 @@ SYNC_SECONDS = Histogram(
     ["outcome"],
     buckets=(*SECONDS, 300, 600, 1800),
 )
+REVOCATION = Histogram(
+    "tandem_ingest_revocation_seconds",
+    "From the receipt of what takes a document from a reader (a call, or what a sync found) to its commit "
+    "(`manifest`, once a transaction; from then on no search shows it), and to the index (`index`, once a document).",
+    ["effect"],
+    buckets=(*SECONDS, 300, 600, 1800),
+)
+BLOBS_REMOVED = Counter("tandem_ingest_blobs_removed_total", "Contents removed that nobody needed any more.")

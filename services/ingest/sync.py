@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from services.common.identity import system
 from services.common.telemetry import tracer
 from services.ingest import metrics
 from services.ingest.catalog import Catalog
 from services.ingest.changes import Change, Gone, Known, Tally, compare, refuse_unmounted
-from services.ingest.contents import Contents
+from services.ingest.contents import Contents, Stored
 from services.ingest.domain import DOCUMENT_TOO_LARGE, EMPTY_DOCUMENT, UNREADABLE, Draft, Failure, Source, SourceState
 from services.ingest.errors import ContentsUnavailable, PathGone, SourceNotSyncable
 from services.ingest.manifest import Manifest
@@ -19,6 +20,7 @@ from services.ingest.ports import Connector, Entry, Listing, TooLarge, Unreadabl
 BATCH = 100
 MAX_READS = 4
 MAX_HINTS = 500
+NOT_STORED = Stored("", "", 0)
 
 Connect = Callable[[Source], Connector]
 T = TypeVar("T")
@@ -99,7 +101,7 @@ class Syncer:
                 return _draft(source, entry, failure=Failure(UNREADABLE, str(error)))
             if not content:
                 return _draft(source, entry, failure=Failure(EMPTY_DOCUMENT, "the document is empty"))
-            stored = await self._contents.put(source.tenant_id, content)
+            (stored,) = await self._contents.put(system(source.tenant_id, "sync"), [content])
         return _draft(source, entry, stored)
 
 
@@ -114,8 +116,7 @@ def _change(known: Mapping[str, Known], gone: Gone, entry: Entry, draft: Draft |
     return Change(entry.external_id, row.version if row else 0, draft)
 
 
-def _draft(source: Source, entry: Entry, stored: tuple[str, str] = ("", ""), failure: Failure | None = None) -> Draft:
-    blob_key, content_digest = stored
+def _draft(source: Source, entry: Entry, stored: Stored = NOT_STORED, failure: Failure | None = None) -> Draft:
     return Draft(
         external_id=entry.external_id,
         title=entry.title,
@@ -125,9 +126,12 @@ def _draft(source: Source, entry: Entry, stored: tuple[str, str] = ("", ""), fai
         changed_at=entry.changed_at,
         readers=source.readers,
         fingerprint=entry.fingerprint,
-        blob_key=blob_key,
-        content_digest=content_digest,
+        blob_key=stored.blob_key,
+        content_digest=stored.content_digest,
+        blob_generation=stored.generation,
         failure=failure,
+        owner=source.owner,
+        follows_source=True,
     )
 
 

@@ -10,12 +10,20 @@ from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, literal
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from services.common.identity import Identity
+from services.ingest.adapters.readers import set_of
 from services.ingest.adapters.tables import DOCUMENTS, OUTBOX
 from services.ingest.changes import Known
-from services.ingest.domain import Document, DocumentState, Draft, Failure
+from services.ingest.domain import MAX_INLINE_READERS, Document, DocumentState, Draft, Failure, Source, Usage
 
 COLUMNS = DOCUMENTS.c
 MAX_DOUBLINGS = 5
+# What of a draft is kept elsewhere, or not at all.
+NOT_KEPT = frozenset({"failure", "blob_generation"})
+
+Page = list[tuple[Document, int]]
+# Of a source ("": of all), and in a state.
+Scope = tuple[str, DocumentState | None]
 
 
 async def known(session: AsyncSession, source_id: str, only: Collection[str] | None = None) -> dict[str, Known]:
@@ -51,10 +59,23 @@ async def lock_ids(session: AsyncSession, document_ids: Sequence[str]) -> dict[s
     return {document.document_id: document for document in await _locked(session, query)}
 
 
+async def lock_where(session: AsyncSession, wanted: ColumnElement[bool], limit: int) -> list[Document]:
+    """Return and lock some of the documents that `wanted` says."""
+    return await _locked(session, select(DOCUMENTS).where(wanted).limit(limit))
+
+
 async def lock_present(session: AsyncSession, source_id: str, limit: int) -> list[Document]:
     """Return and lock documents of a source whose deletion is not recorded."""
     present = COLUMNS.state != DocumentState.DELETING
     return await _locked(session, select(DOCUMENTS).where(COLUMNS.source_id == source_id, present).limit(limit))
+
+
+async def lock_following(session: AsyncSession, source: Source, limit: int) -> list[Document]:
+    """Return and lock documents that follow their source, and are not read by its readers yet."""
+    behind = COLUMNS.follows_source & (COLUMNS.state != DocumentState.DELETING)
+    behind &= COLUMNS.readers != literal(list(source.readers), COLUMNS.readers.type)
+    query = select(DOCUMENTS).where(COLUMNS.source_id == source.source_id, behind)
+    return await _locked(session, query.limit(limit))
 
 
 async def lock_replayable(session: AsyncSession, source_id: str, limit: int) -> list[Document]:
@@ -122,31 +143,32 @@ async def remove(session: AsyncSession, document_ids: Sequence[str]) -> None:
         await session.execute(delete(DOCUMENTS).where(COLUMNS.document_id.in_(document_ids)))
 
 
-async def page(
-    session: AsyncSession, scope: tuple[str, str, DocumentState | None], after: tuple[str, str], limit: int
-) -> list[Document]:
-    """Return documents by external id and id, those after `after`; of a tenant, a source ("": all), a state."""
-    tenant_id, source_id, state = scope
-    query = select(DOCUMENTS).where(
-        COLUMNS.tenant_id == tenant_id, tuple_(COLUMNS.external_id, COLUMNS.document_id) > tuple_(*after)
+async def page(session: AsyncSession, identity: Identity, scope: Scope, after: tuple[str, str], limit: int) -> Page:
+    """Return a tenant's documents by external id and id, those after `after`.
+
+    Each has its first readers alone, and how many there are of them.
+    """
+    source_id, state = scope
+    query = _shown().where(
+        COLUMNS.tenant_id == identity.tenant_id, tuple_(COLUMNS.external_id, COLUMNS.document_id) > tuple_(*after)
     )
     if source_id:
         query = query.where(COLUMNS.source_id == source_id)
     if state:
         query = query.where(COLUMNS.state == state)
     query = query.order_by(COLUMNS.external_id, COLUMNS.document_id).limit(limit)
-    return [_document_of(row) for row in await session.execute(query)]
+    return [(_document_of(row), row.reader_count) for row in await session.execute(query)]
 
 
-async def latest_failures(session: AsyncSession, source_id: str, limit: int) -> list[Document]:
-    """Return a source's failed documents, newest first."""
+async def latest_failures(session: AsyncSession, source_id: str, limit: int) -> Page:
+    """Return a source's failed documents, newest first, as `page` does."""
     query = (
-        select(DOCUMENTS)
+        _shown()
         .where(COLUMNS.source_id == source_id, COLUMNS.state == DocumentState.FAILED)
         .order_by(COLUMNS.recorded_at.desc(), COLUMNS.document_id)
         .limit(limit)
     )
-    return [_document_of(row) for row in await session.execute(query)]
+    return [(_document_of(row), row.reader_count) for row in await session.execute(query)]
 
 
 async def outstanding(session: AsyncSession) -> tuple[int, datetime | None]:
@@ -155,6 +177,20 @@ async def outstanding(session: AsyncSession) -> tuple[int, datetime | None]:
     oldest = select(func.min(COLUMNS.recorded_at)).where(COLUMNS.awaiting).scalar_subquery()
     row = (await session.execute(select(depth, oldest))).one()
     return row[0], row[1]
+
+
+async def usage(session: AsyncSession, tenant_id: str) -> Usage:
+    """Return what a tenant's documents take up; what was refused takes nothing."""
+    kept = (COLUMNS.tenant_id == tenant_id) & (COLUMNS.state != DocumentState.DELETING) & (COLUMNS.content_digest != "")
+    query = select(func.count(), func.coalesce(func.sum(COLUMNS.size_bytes), 0)).where(kept)
+    count, size = (await session.execute(query)).one()
+    return Usage(count, int(size))
+
+
+def _shown() -> Select[Any]:
+    readers = COLUMNS.readers[1:MAX_INLINE_READERS].label("readers")
+    others = [column for column in COLUMNS if column.name != "readers"]
+    return select(*others, readers, func.cardinality(COLUMNS.readers).label("reader_count"))
 
 
 async def _locked(session: AsyncSession, query: Select[Any]) -> list[Document]:
@@ -176,12 +212,14 @@ def _key_of(external_id: str) -> str:
 def _row_of(document: Document) -> dict[str, object]:
     draft = document.draft
     values = {item.name: getattr(document, item.name) for item in fields(Document) if item.name != "draft"}
-    values |= {item.name: getattr(draft, item.name) for item in fields(Draft) if item.name != "failure"}
+    values |= {item.name: getattr(draft, item.name) for item in fields(Draft) if item.name not in NOT_KEPT}
     return values | {
         "external_key": _key_of(draft.external_id),
         "failure_reason": draft.failure.reason if draft.failure else "",
         "failure_message": draft.failure.message if draft.failure else "",
         "readers": list(draft.readers),
+        "reader_set": set_of(draft.readers),
+        "former_blobs": list(document.former_blobs),
         "metadata": dict(draft.metadata),
     }
 
@@ -189,9 +227,9 @@ def _row_of(document: Document) -> dict[str, object]:
 def _document_of(row: Row[Any]) -> Document:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     failure = Failure(row.failure_reason, row.failure_message) if row.failure_reason else None
-    draft = {item.name: values[item.name] for item in fields(Draft) if item.name != "failure"}
+    draft = {item.name: values[item.name] for item in fields(Draft) if item.name not in NOT_KEPT}
     rest = {item.name: values[item.name] for item in fields(Document) if item.name != "draft"}
     return Document(
         draft=Draft(**draft | {"readers": tuple(draft["readers"]), "failure": failure}),
-        **rest | {"state": DocumentState(row.state)},
+        **rest | {"state": DocumentState(row.state), "former_blobs": tuple(row.former_blobs)},
     )

@@ -12,8 +12,10 @@ from tandem.ingest.v1 import events_pb2
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 
 from services.common.bus import DOCUMENTS_CHANGED, Record, key_of, traced
+from services.ingest.adapters.readers import as_indexed
 from services.ingest.domain import (
     FILES,
+    MAX_INLINE_READERS,
     Answer,
     Counts,
     Document,
@@ -70,7 +72,7 @@ def _content(document: Document, source_name: str) -> events_pb2.DocumentChanged
         external_id=draft.external_id,
         title=draft.title,
         uri=draft.uri,
-        readers=draft.readers,
+        readers=as_indexed(draft.readers),
         metadata=_struct(dict(draft.metadata)),
         changed_at=_timestamp(draft.changed_at),
         source_name=source_name,
@@ -97,7 +99,7 @@ def report_of(value: bytes) -> Report:
 def _answer_of(message: embed_pb.DocumentIndexed) -> Answer:
     match message.WhichOneof("result"):
         case "indexed":
-            return Indexed(message.indexed.chunk_count)
+            return Indexed(message.indexed.chunk_count, message.indexed.suspicious_count)
         case "deleted":
             return Removed()
         case "failed":
@@ -112,7 +114,9 @@ def source_message(source: Source, counts: Counts) -> pb.Source:
         name=source.name,
         kind=source.kind,
         state=_SOURCE_STATES[source.state],
-        readers=source.readers,
+        readers=source.readers[:MAX_INLINE_READERS],
+        reader_count=len(source.readers),
+        owner=source.owner,
         created_at=_timestamp(source.created_at),
         last_sync_at=_timestamp(source.last_sync_at),
         last_sync_error=source.last_sync_error,
@@ -122,6 +126,7 @@ def source_message(source: Source, counts: Counts) -> pb.Source:
             failed=counts.failed,
             deleting=counts.deleting,
             chunks=counts.chunks,
+            suspicious_chunks=counts.suspicious_chunks,
         ),
     )
     if source.config:
@@ -133,8 +138,8 @@ def source_message(source: Source, counts: Counts) -> pb.Source:
     return message
 
 
-def document_message(document: Document) -> pb.Document:
-    """Return a row of the manifest as the RPCs show it."""
+def document_message(document: Document, reader_count: int | None = None) -> pb.Document:
+    """Return a row of the manifest as the RPCs show it; `reader_count` where it has its first readers alone."""
     draft = document.draft
     failure = draft.failure or Failure("", "")
     return pb.Document(
@@ -150,9 +155,13 @@ def document_message(document: Document) -> pb.Document:
         failure_reason=failure.reason,
         failure_message=failure.message,
         chunk_count=document.chunk_count,
-        readers=draft.readers,
+        readers=draft.readers[:MAX_INLINE_READERS],
+        reader_count=len(draft.readers) if reader_count is None else reader_count,
         changed_at=_timestamp(draft.changed_at),
         indexed_at=_timestamp(document.indexed_at),
+        owner=draft.owner,
+        suspicious_chunk_count=document.suspicious_chunk_count,
+        follows_source=draft.follows_source,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.json_format import SerializeToJsonError
@@ -10,6 +10,7 @@ from tandem.ingest.v1 import ingest_service_pb2 as pb
 
 from services.common.errors import InvalidArgument
 from services.common.pages import InvalidPage, key_of, token_of
+from services.common.permissions import SET_PREFIX
 from services.ingest.adapters.messages import config_matches, datetime_of, metadata_of
 from services.ingest.domain import FILES, PUSH, Draft
 from services.ingest.errors import (
@@ -30,10 +31,10 @@ MAX_URI_BYTES = 8000
 MAX_MEDIA_TYPE_CHARS = 200
 # What the index keeps of it.
 MAX_METADATA_BYTES = 32 * 1024
-MAX_READERS = 4096
+MAX_READERS = 100_000
 MAX_READER_BYTES = 256
-# A record carries them all, and the event log takes a record of 1 MiB.
-MAX_READERS_BYTES = 512 * 1024
+# A record carries as many as the index keeps; more are a set, and the record has its id.
+MAX_READERS_BYTES = 32 * 1024 * 1024
 ID_CHARS = 32
 
 
@@ -55,8 +56,26 @@ def check_readers(readers: Sequence[str], fault: type[InvalidArgument]) -> None:
         raise fault("too many readers", limit=MAX_READERS)
     if not all(0 < len(reader.encode()) <= MAX_READER_BYTES and "\0" not in reader for reader in readers):
         raise fault("a reader is empty or too long", limit_bytes=MAX_READER_BYTES)
+    if any(reader.startswith(SET_PREFIX) for reader in readers):
+        raise fault("a reader may not be called so", prefix=SET_PREFIX)
     if sum(len(reader.encode()) for reader in readers) > MAX_READERS_BYTES:
         raise fault("the readers are too large together", limit_bytes=MAX_READERS_BYTES)
+
+
+def readers_of(readers: Iterable[str]) -> tuple[str, ...]:
+    """Return principals as they are kept: in the order that they came in, each once."""
+    return tuple(dict.fromkeys(readers))
+
+
+def check_document_readers(request: pb.SetDocumentReadersRequest) -> dict[str, tuple[str, ...]]:
+    """Return the readers that documents are to have, by external id; raise InvalidArgument unless they can be kept."""
+    check_count(len(request.documents))
+    for document in request.documents:
+        check_readers(document.readers, InvalidDocument)
+    found = {document.external_id: readers_of(document.readers) for document in request.documents}
+    if len(found) < len(request.documents):
+        raise InvalidDocument("an external_id is there twice")
+    return found
 
 
 def check_request_id(request_id: str, fault: type[InvalidArgument]) -> None:
@@ -87,8 +106,8 @@ def check_count(count: int) -> None:
         raise InvalidDocument("the request has no document")
 
 
-def draft_of(document: pb.PushedDocument, readers: tuple[str, ...], now: datetime) -> Draft:
-    """Return the draft of a pushed document, its content not stored yet.
+def draft_of(document: pb.PushedDocument, owner: str, now: datetime) -> Draft:
+    """Return the draft of a document that `owner` pushed, its content not stored yet.
 
     Raises:
         InvalidDocument: it can never be kept as sent.
@@ -110,8 +129,10 @@ def draft_of(document: pb.PushedDocument, readers: tuple[str, ...], now: datetim
         media_type=document.media_type,
         size_bytes=len(document.content),
         changed_at=changed_at.astimezone(UTC),
-        readers=tuple(document.readers) or readers,
+        readers=readers_of(document.readers),
         metadata=metadata,
+        owner=owner,
+        follows_source=not document.readers,
     )
 
 

@@ -1,13 +1,17 @@
 """The tables of the schema `ingest`."""
 
+from pathlib import Path
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     UniqueConstraint,
@@ -19,6 +23,7 @@ from services.common.database import schema_metadata
 from services.common.outbox import outbox_table
 
 SCHEMA = "ingest"
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 METADATA = schema_metadata(SCHEMA)
 
 OUTBOX = outbox_table(METADATA)
@@ -38,6 +43,7 @@ SOURCES = Table(
     Column("last_sync_at", DateTime(timezone=True)),
     Column("last_sync_error", String, nullable=False),
     Column("root", String, nullable=False),
+    Column("owner", String, nullable=False),
     # The name of a source that is being deleted is free again.
     Index("uq_sources_name", "tenant_id", "name", unique=True, postgresql_where=text("state <> 'deleting'")),
     Index("ix_sources_state", "state"),
@@ -72,8 +78,18 @@ DOCUMENTS = Table(
     Column("awaiting", Boolean, nullable=False),
     Column("published_at", DateTime(timezone=True)),
     Column("publications", Integer, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("follows_source", Boolean, nullable=False),
+    # The id of its readers in READER_SETS, where they are more than the index keeps.
+    Column("reader_set", String, nullable=False),
+    Column("suspicious_chunk_count", Integer, nullable=False),
+    Column("narrowed_at", DateTime(timezone=True)),
+    Column("former_blobs", ARRAY(String), nullable=False),
     UniqueConstraint("source_id", "external_key"),
     Index("ix_documents_tenant", "tenant_id", "source_id", "state"),
+    Index("ix_documents_blob_key", "blob_key"),
+    Index("ix_documents_former_blobs", "former_blobs", postgresql_using="gin"),
+    Index("ix_documents_reader_set", "tenant_id", "reader_set", postgresql_where=text("reader_set <> ''")),
     Index("ix_documents_awaiting", "published_at", postgresql_where=text("awaiting")),
 )
 
@@ -86,4 +102,40 @@ REQUESTS = Table(
     Column("source_id", ForeignKey(SOURCES.c.source_id, ondelete="CASCADE"), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Index("ix_requests_at", "at"),
+)
+
+READER_SETS = Table(
+    "reader_sets",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("set_id", String, primary_key=True),
+    Column("member", String, primary_key=True),
+    Index("ix_reader_sets_member", "tenant_id", "member"),
+)
+
+BLOBS = Table(
+    "blobs",
+    METADATA,
+    Column("blob_key", String, primary_key=True),
+    Column("tenant_id", String, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("doubted", Boolean, nullable=False),
+    # A content that was doubted and is put again is another one: what was put before may be gone.
+    Column("generation", BigInteger, Identity(), nullable=False),
+    Column("put_at", DateTime(timezone=True), nullable=False),
+    Index("ix_blobs_doubted", "blob_key", postgresql_where=text("doubted")),
+    Index("ix_blobs_tenant_id", "tenant_id"),
+    Index("ix_blobs_put_at", "put_at"),
+)
+
+SECRETS = Table(
+    "secrets",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("name", String(collation="C"), primary_key=True),
+    Column("key_id", String, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Index("ix_secrets_key_id", "key_id"),
 )

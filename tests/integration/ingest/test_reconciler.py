@@ -7,16 +7,18 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from services.common.database import open_database
+from services.common.identity import Identity
 from services.common.outbox import Outbox
-from services.ingest.__main__ import MIGRATIONS
-from services.ingest.adapters.tables import OUTBOX, SCHEMA
+from services.ingest.adapters.tables import MIGRATIONS, OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
 from services.ingest.domain import PUSH, Draft, Indexed, Report, Source
 from services.ingest.manifest import Manifest
 from services.ingest.progress import Progress
 from services.ingest.reconciler import WINDOW, Reconciler
+from services.ingest.steps import Steps
 from tests.integration.ingest.conftest import create_database
 
+ME = Identity("t", "user:me", ("user:me",))
 PATIENCE = timedelta(seconds=30)
 
 
@@ -26,14 +28,14 @@ class Platform:
     def __init__(self, sessions):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.sessions = sessions
-        self.manifest = Manifest(sessions, Outbox(OUTBOX), lambda: self.now, 1000)
+        self.manifest = Manifest(sessions, Steps(Outbox(OUTBOX), lambda: self.now), 1000)
         self.catalog = Catalog(sessions, lambda: self.now)
         self.progress = Progress(PATIENCE, self.now)
         self.reconciler = Reconciler(self.manifest, self.progress, PATIENCE, lambda: self.now)
 
     async def push(self, *names):
-        drafts = [Draft(name, name, "", "", 1, self.now, (), blob_key="t/b", content_digest="d") for name in names]
-        rows = await self.manifest.push("t", ("apps", ""), drafts)
+        drafts = [Draft(name, name, "", "", 1, self.now, (), content_digest="d") for name in names]
+        rows = await self.manifest.push(ME, ("apps", ""), drafts)
         await self.relay()
         return rows
 
@@ -65,7 +67,7 @@ def platform_of(database_url):
     async def opened():
         async with open_database(url, MIGRATIONS, SCHEMA) as sessions:
             platform = Platform(sessions)
-            await platform.catalog.create(Source("s", "t", "apps", PUSH, (), platform.now), "")
+            await platform.catalog.create(ME, Source("s", "t", "apps", PUSH, (), platform.now), "")
             yield platform
 
     return opened
@@ -119,7 +121,7 @@ async def test_answers_open_the_window_for_the_rest(platform_of):
     async with platform_of() as platform:
         await platform.push(*(str(number) for number in range(WINDOW + 50)))
         await platform.after(31)
-        found = await platform.catalog.documents(("t", "", None), ("", ""), 500)
+        found = await platform.catalog.documents(ME, ("", None), ("", ""), 500)
         again = [row for row in found if row.publications == 2]
         assert len(again) == WINDOW
         await platform.answer(*again)

@@ -9,10 +9,10 @@ import pytest
 
 from services.common.blobs import Blobs
 from services.common.database import open_database
+from services.common.identity import Identity
 from services.common.outbox import Outbox
-from services.ingest.__main__ import MIGRATIONS
 from services.ingest.adapters.files import FilesConnector
-from services.ingest.adapters.tables import OUTBOX, SCHEMA
+from services.ingest.adapters.tables import MIGRATIONS, OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
 from services.ingest.changes import Tally
 from services.ingest.contents import Contents
@@ -20,11 +20,13 @@ from services.ingest.domain import FILES, DocumentState, FilesConfig, Source
 from services.ingest.errors import ContentsUnavailable, SourceNotSyncable
 from services.ingest.manifest import Manifest
 from services.ingest.ports import Entry, Listing, Unreadable, Vanished
+from services.ingest.steps import Steps
 from services.ingest.sync import Syncer
 from tests.integration.ingest.conftest import create_database
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT = 1000
+ME = Identity("t", "user:me", ("user:me",))
 
 
 class MemoryConnector:
@@ -57,16 +59,18 @@ class Place:
     """One source on a real database; `syncer` makes as many replicas as are wanted."""
 
     def __init__(self, sessions, blobs):
-        self.manifest = Manifest(sessions, Outbox(OUTBOX), lambda: NOW, LIMIT)
+        self.sessions = sessions
+        self.steps = Steps(Outbox(OUTBOX), lambda: NOW)
+        self.manifest = Manifest(sessions, self.steps, LIMIT)
         self.catalog = Catalog(sessions, lambda: NOW)
-        self.contents = Contents(Blobs(str(blobs)))
+        self.contents = Contents(Blobs(str(blobs)), sessions, lambda: NOW)
 
     def syncer(self, connector):
         return Syncer(self.catalog, self.manifest, self.contents, lambda _: connector, LIMIT)
 
     async def rows(self):
-        found = await self.catalog.documents(("t", "", None), ("", ""), 500)
-        return {row.draft.external_id: row for row in found}
+        found = await self.catalog.documents(ME, ("", None), ("", ""), 500)
+        return {row.draft.external_id: row for row, _ in found}
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def place_of(database_url, tmp_path):
     async def opened(path="/"):
         async with open_database(url, MIGRATIONS, SCHEMA) as sessions:
             place = Place(sessions, tmp_path / "blobs")
-            await place.catalog.create(Source("s", "t", "docs", FILES, (), NOW, FilesConfig(path)), "")
+            await place.catalog.create(ME, Source("s", "t", "docs", FILES, (), NOW, FilesConfig(path)), "")
             yield place
 
     return opened
@@ -119,7 +123,7 @@ async def test_what_was_paused_meanwhile_is_not_recorded(place_of):
         connector.go_on.clear()
         syncing = asyncio.create_task(place.syncer(connector).sync("s"))
         await connector.reading.wait()
-        await place.catalog.pause("t", "docs")
+        await place.catalog.pause(ME, "docs")
         connector.go_on.set()
         with pytest.raises(SourceNotSyncable):
             await syncing
@@ -155,6 +159,6 @@ async def test_a_blob_store_that_fails_is_reported_and_nothing_is_recorded(place
         (tmp_path / "blobs").write_text("a file, where a folder has to be")
         with pytest.raises(ContentsUnavailable):
             await place.syncer(MemoryConnector(a=b"a")).sync("s")
-        source, counts = await place.catalog.find("t", "docs")
+        source, counts = await place.catalog.find(ME, "docs")
         assert source.last_sync_error == "the content cannot be stored"
         assert counts.pending == 0

@@ -157,6 +157,7 @@ class Source(_message.Message):
     LAST_SYNC_ERROR_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    READER_COUNT_FIELD_NUMBER: _builtins.int
     source_id: _builtins.str
     name: _builtins.str
     """Unique in the tenant."""
@@ -167,13 +168,15 @@ class Source(_message.Message):
     """Why the last sync failed; empty when it did not."""
     owner: _builtins.str
     """Who made it, such as "user:ada" or "key:5f0c"."""
+    reader_count: _builtins.int
+    """How many readers there are in all."""
     @_builtins.property
     def files(self) -> Global___FilesConfig: ...
     @_builtins.property
     def push(self) -> Global___PushConfig: ...
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Principals that may read documents without an ACL of their own."""
+        """Principals that may read documents without an ACL of their own; the first 1,000."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -198,10 +201,11 @@ class Source(_message.Message):
         last_sync_error: _builtins.str = ...,
         counts: Global___SourceCounts | None = ...,
         owner: _builtins.str = ...,
+        reader_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "last_sync_at", b"last_sync_at", "push", b"push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "owner", b"owner", "push", b"push", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "owner", b"owner", "push", b"push", "reader_count", b"reader_count", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["files", "push"]  # noqa: Y015
     _WhichOneofArgType_config: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
@@ -270,6 +274,8 @@ class Document(_message.Message):
     INDEXED_AT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     SUSPICIOUS_CHUNK_COUNT_FIELD_NUMBER: _builtins.int
+    READER_COUNT_FIELD_NUMBER: _builtins.int
+    FOLLOWS_SOURCE_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     source_id: _builtins.str
     external_id: _builtins.str
@@ -291,8 +297,14 @@ class Document(_message.Message):
     """Who brought it, such as "user:ada" or "key:5f0c"."""
     suspicious_chunk_count: _builtins.int
     """Chunks that look as if they would give a model orders."""
+    reader_count: _builtins.int
+    """How many readers there are in all."""
+    follows_source: _builtins.bool
+    """It has no readers of its own: whoever may read its source may read it."""
     @_builtins.property
-    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first 1,000."""
+
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -317,10 +329,12 @@ class Document(_message.Message):
         indexed_at: _timestamp_pb2.Timestamp | None = ...,
         owner: _builtins.str = ...,
         suspicious_chunk_count: _builtins.int = ...,
+        reader_count: _builtins.int = ...,
+        follows_source: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "indexed_at", b"indexed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_count", b"chunk_count", "document_id", b"document_id", "external_id", b"external_id", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "indexed_at", b"indexed_at", "media_type", b"media_type", "owner", b"owner", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "state", b"state", "suspicious_chunk_count", b"suspicious_chunk_count", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_count", b"chunk_count", "document_id", b"document_id", "external_id", b"external_id", "failure_message", b"failure_message", "failure_reason", b"failure_reason", "follows_source", b"follows_source", "indexed_at", b"indexed_at", "media_type", b"media_type", "owner", b"owner", "reader_count", b"reader_count", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "state", b"state", "suspicious_chunk_count", b"suspicious_chunk_count", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,7 +365,8 @@ class CreateSourceRequest(_message.Message):
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Principals that may read documents without an ACL of their own. Empty means
-        only the caller; "everyone" means everyone in the tenant.
+        only the caller; "everyone" means everyone in the tenant. At most 100,000, and none begins
+        with "set:".
         """
 
     def __init__(
@@ -627,7 +642,7 @@ class SyncSourceResponse(_message.Message):
     deleted: _builtins.int
     unchanged: _builtins.int
     failed: _builtins.int
-    """Seen and refused, such as files over the size limit."""
+    """Seen and refused, such as files over the size limit or the tenant's quota."""
     def __init__(
         self,
         *,
@@ -741,7 +756,9 @@ class PushedDocument(_message.Message):
     content: _builtins.bytes
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Principals that may read it; empty means the source's readers. At most 100,000."""
+        """Principals that may read it; empty means the source's readers. At most 100,000, and none
+        begins with "set:".
+        """
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...

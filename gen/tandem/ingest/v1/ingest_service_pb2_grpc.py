@@ -192,7 +192,9 @@ class IngestServiceServicer:
         indexes nothing again.
 
         Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_DOCUMENT,
-        DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE.
+        DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE;
+        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED where the tenant's documents or their bytes would be more
+        than it may keep.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -87,7 +87,9 @@ class IngestServiceStub:
     indexes nothing again.
 
     Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_DOCUMENT,
-    DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE.
+    DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE;
+    RESOURCE_EXHAUSTED / QUOTA_EXCEEDED where the tenant's documents or their bytes would be more
+    than it may keep.
     """
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.DeleteDocumentsRequest, _ingest_service_pb2.DeleteDocumentsResponse]
     """DeleteDocuments deletes documents from a source of kind "push". Unknown ids are
@@ -178,7 +180,9 @@ class IngestServiceAsyncStub(IngestServiceStub):
     indexes nothing again.
 
     Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_DOCUMENT,
-    DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE.
+    DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE;
+    RESOURCE_EXHAUSTED / QUOTA_EXCEEDED where the tenant's documents or their bytes would be more
+    than it may keep.
     """
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.DeleteDocumentsRequest, _ingest_service_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
     """DeleteDocuments deletes documents from a source of kind "push". Unknown ids are
@@ -314,7 +318,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         indexes nothing again.
 
         Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_DOCUMENT,
-        DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE.
+        DOCUMENT_TOO_LARGE, TOO_MANY_DOCUMENTS; FAILED_PRECONDITION / NOT_A_PUSH_SOURCE;
+        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED where the tenant's documents or their bytes would be more
+        than it may keep.
         """
 
     @_abc_1.abstractmethod
