@@ -6,9 +6,6 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from tandem.feedback.v1 import feedback_service_pb2 as pb
-from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
-
 from services.common.answer_ids import AnswerIds
 from services.common.bus import INTERACTIONS, open_producer
 from services.common.consuming import Subscription, consume
@@ -16,12 +13,14 @@ from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
 from services.common.outbox import Outbox
+from services.common.permissions import open_permissions
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.feedback.adapters.erasure import PostgresErasure
 from services.feedback.adapters.postgres import OUTBOX, SCHEMA, PostgresFeedback
 from services.feedback.consumer import InteractionConsumer
-from services.feedback.servicer import FeedbackServicer
+from services.feedback.servicer import ERASURE, FEEDBACK, ErasureServicer, FeedbackServicer, register
 from services.feedback.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,7 +36,10 @@ async def main() -> None:
         sessions = await resources.enter_async_context(database)
         outbox = Outbox(OUTBOX)
         store = PostgresFeedback(sessions, outbox)
-        servicer = FeedbackServicer(store, AnswerIds(key), now, lambda: uuid4().hex)
+        manifest_url = settings.manifest_url.get_secret_value() or settings.database_url.get_secret_value()
+        permissions = await resources.enter_async_context(open_permissions(manifest_url))
+        erasure = ErasureServicer(PostgresErasure(sessions), now)
+        servicer = FeedbackServicer(store, permissions, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
         subscription = Subscription(
             settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.rest_seconds
@@ -46,10 +48,10 @@ async def main() -> None:
             address=settings.address,
             metrics_address=settings.metrics_address,
             authenticate=signed_by(IdentitySigner(key).verify),
-            register=lambda server: rpc.add_FeedbackServiceServicer_to_server(servicer, server),
-            names=(pb.DESCRIPTOR.services_by_name["FeedbackService"].full_name,),
+            register=register(servicer, erasure),
+            names=(FEEDBACK, ERASURE),
             # The broker is no condition: without it ratings are kept, and published later.
-            pings=(partial(ping, sessions),),
+            pings=(partial(ping, sessions), permissions.ping),
             tasks=(
                 partial(consume, subscription, consumer.handle),
                 partial(relay, outbox, sessions, settings.bus),

@@ -1,5 +1,6 @@
 """The service's face on `interactions`: decode, store, and let the bus commit."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -8,13 +9,16 @@ from opentelemetry.trace import Link, SpanKind, get_current_span
 from prometheus_client import Counter, Histogram
 
 from services.common.bus import Record
+from services.common.identity import system
 from services.common.telemetry import RECORD_FAILED, SECONDS, extract, tracer
 from services.feedback.adapters.messages import MalformedInteraction, interaction_of
 from services.feedback.adapters.postgres import PostgresFeedback
 from services.feedback.domain import Interaction
 
 INTERACTIONS_TOTAL = Counter(
-    "tandem_interactions_total", "Records on `interactions`: stored, repeated or malformed.", ["outcome"]
+    "tandem_interactions_total",
+    "Records on `interactions`: stored, repeated (or of who was erased), or malformed.",
+    ["outcome"],
 )
 LAG_SECONDS = Histogram(
     "tandem_interaction_lag_seconds", "From a question to its interaction being stored.", buckets=SECONDS
@@ -34,12 +38,19 @@ class InteractionConsumer:
         """Store what can be decoded; what cannot is logged and counted, and never blocks the rest."""
         with tracer.start_as_current_span("interactions store", kind=SpanKind.CONSUMER, links=_links(records)):
             decoded = [interaction for record in records if (interaction := _decoded(record))]
-            stored = await self._store.add_interactions(decoded)
+            stored = await self._stored(decoded)
         INTERACTIONS_TOTAL.labels("stored").inc(stored)
         INTERACTIONS_TOTAL.labels("repeated").inc(len(decoded) - stored)
         now = self._now()
         for interaction in decoded:
             LAG_SECONDS.observe(max(0.0, (now - interaction.asked_at).total_seconds()))
+
+    async def _stored(self, interactions: Sequence[Interaction]) -> int:
+        tenants: defaultdict[str, list[Interaction]] = defaultdict(list)
+        for interaction in interactions:
+            tenants[interaction.tenant_id].append(interaction)
+        counts = [await self._store.add_interactions(system(name, "feedback"), own) for name, own in tenants.items()]
+        return sum(counts)
 
 
 def _links(records: Sequence[Record]) -> list[Link]:

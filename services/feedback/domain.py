@@ -1,9 +1,10 @@
 """Interactions, and opinions of them, without gRPC, Kafka or PostgreSQL."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from services.common import pages
 from services.common.errors import InvalidArgument, Unavailable
@@ -12,6 +13,8 @@ from services.common.text import printable
 MAX_TEXT_CHARS = 10_000
 DEFAULT_TURNS = 10
 MAX_TURNS = 100
+# What was made of the documents: their text, and what was asked and told of it.
+WITHHELD = frozenset({"question", "answer", "prompt", "passages", "history_document_ids"})
 
 
 class InvalidRating(InvalidArgument):
@@ -58,7 +61,19 @@ class Interaction:
     conversation_id: str
     subject: str
     asked_at: datetime
-    content: Mapping[str, object]
+    content: Mapping[str, Any]
+
+    def document_ids(self) -> set[str]:
+        """Return the documents that its prompt, and so its answer, came from."""
+        passages = {passage.get("document_id", "") for passage in self.content.get("passages", ())}
+        return passages | set(self.content.get("history_document_ids", ()))
+
+    def shown(self, readable: Collection[str]) -> "Interaction":
+        """Return it as who may read the documents in `readable` may see it."""
+        if self.document_ids() <= set(readable):
+            return self
+        kept = {name: value for name, value in self.content.items() if name not in WITHHELD}
+        return replace(self, content=kept | {"withheld": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,27 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
+class Rated:
+    """A rating, and the interaction that it is of if that was recorded (yet)."""
+
+    rating: Rating
+    interaction: Interaction | None
+
+    def document_ids(self) -> set[str]:
+        """Return the documents that the answer rated came from."""
+        return self.interaction.document_ids() if self.interaction else set()
+
+    def withheld(self, subject: str, readable: Collection[str]) -> bool:
+        """Return whether `subject`, who may read the documents in `readable`, may not see what was written.
+
+        Where it is not known what an answer came from, only who rated it may.
+        """
+        if self.interaction is None:
+            return self.rating.subject != subject
+        return not self.document_ids() <= set(readable)
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where a page of a list ends, newest first: a time, and the id that breaks ties."""
 
@@ -92,6 +128,11 @@ class Position:
     def token(self) -> str:
         """Return the page token that `position_of` reads."""
         return pages.token_of(f"{self.at.isoformat()} {self.object_id}")
+
+
+def documents_of(shown: Iterable[Interaction | Rated]) -> set[str]:
+    """Return the documents that any of these came from."""
+    return {document_id for one in shown for document_id in one.document_ids()}
 
 
 def position_of(token: str) -> Position | None:

@@ -1,24 +1,33 @@
 """The gRPC face of feedback: checks requests, and translates both ways."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import grpc
 from google.protobuf.message import Message
 from prometheus_client import Counter
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.feedback.v1 import feedback_service_pb2 as pb
 from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
-from services.common.identity import caller
+from services.common.erasing import subjects_of
+from services.common.identity import Identity, caller
 from services.common.pages import page_size_of
+from services.common.permissions import Permissions
+from services.feedback.adapters.erasure import PostgresErasure
 from services.feedback.adapters.messages import interaction_message, rating_message, thumb_of
 from services.feedback.adapters.postgres import PostgresFeedback
 from services.feedback.domain import (
+    Interaction,
     InvalidRatedAfter,
     Position,
+    Rated,
     Rating,
+    documents_of,
     opinion_of,
     position_of,
     turns_of,
@@ -26,6 +35,9 @@ from services.feedback.domain import (
 
 # Prompts may be long: a page ends early rather than outgrow a gRPC message.
 PAGE_BYTES = 16 * 1024 * 1024
+
+FEEDBACK = pb.DESCRIPTOR.services_by_name["FeedbackService"].full_name
+ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
 
 RATINGS_TOTAL = Counter("tandem_ratings_total", "Ratings kept, new or replaced.", ["thumb"])
 
@@ -36,11 +48,13 @@ class FeedbackServicer(rpc.FeedbackServiceServicer):
     def __init__(
         self,
         store: PostgresFeedback,
+        permissions: Permissions,
         answer_ids: AnswerIds,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
         self._store = store
+        self._permissions = permissions
         self._answer_ids = answer_ids
         self._now = now
         self._new_id = new_id
@@ -55,20 +69,20 @@ class FeedbackServicer(rpc.FeedbackServiceServicer):
             opinion=opinion_of(thumb_of(request.thumb), request.comment, request.correction),
             rated_at=self._now(),
         )
-        kept, changed = await self._store.rate(rating)
+        kept, changed = await self._store.rate(who, rating)
         if changed:
             RATINGS_TOTAL.labels(kept.opinion.thumb).inc()
         return pb.RateResponse(rating=rating_message(kept))
 
     async def GetConversation(self, request: pb.GetConversationRequest, context: Any) -> pb.GetConversationResponse:
         who, turns = caller(), turns_of(request.max_turns)
-        found = await self._store.conversation(who.tenant_id, who.subject, request.conversation_id, turns)
-        return pb.GetConversationResponse(interactions=map(interaction_message, found))
+        found = await self._store.conversation(who, request.conversation_id, turns)
+        return pb.GetConversationResponse(interactions=map(interaction_message, await self._shown(who, found)))
 
     async def ListInteractions(self, request: pb.ListInteractionsRequest, context: Any) -> pb.ListInteractionsResponse:
         size, after = page_size_of(request.page_size), position_of(request.page_token)
-        found = await self._store.interactions(caller().tenant_id, after, size + 1)
-        shown = _fitting([interaction_message(interaction) for interaction in found[:size]])
+        found = await self._store.interactions(who := caller(), after, size + 1)
+        shown = _fitting([interaction_message(interaction) for interaction in await self._shown(who, found[:size])])
         return pb.ListInteractionsResponse(
             interactions=shown,
             next_page_token=_next_token([Position(item.asked_at, item.interaction_id) for item in found], len(shown)),
@@ -76,21 +90,62 @@ class FeedbackServicer(rpc.FeedbackServiceServicer):
 
     async def ListRatings(self, request: pb.ListRatingsRequest, context: Any) -> pb.ListRatingsResponse:
         size, after = page_size_of(request.page_size), position_of(request.page_token)
-        found = await self._store.ratings(caller().tenant_id, after, size + 1)
-        shown = _fitting([rating_message(rating) for rating in found[:size]])
+        found = await self._store.ratings(who := caller(), after, size + 1)
+        readable = await self._permissions.readable(who, documents_of(found[:size]))
+        shown = _fitting(
+            [rating_message(one.rating, withheld=one.withheld(who.subject, readable)) for one in found[:size]]
+        )
         return pb.ListRatingsResponse(
             ratings=shown,
-            next_page_token=_next_token([Position(item.rated_at, item.rating_id) for item in found], len(shown)),
+            next_page_token=_next_token(
+                [Position(item.rating.rated_at, item.rating.rating_id) for item in found], len(shown)
+            ),
         )
 
     async def ExportRatings(
         self, request: pb.ExportRatingsRequest, context: Any
     ) -> AsyncIterator[pb.ExportRatingsResponse]:
-        rows = self._store.export(caller().tenant_id, _rated_after(request))
-        async with contextlib.aclosing(rows):
-            async for rating, interaction in rows:
-                recorded = interaction_message(interaction) if interaction else None
-                yield pb.ExportRatingsResponse(rating=rating_message(rating), interaction=recorded)
+        batches = self._store.export(who := caller(), _rated_after(request))
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                readable = await self._permissions.readable(who, documents_of(batch))
+                for one in batch:
+                    yield _exported(one, who, readable)
+
+    async def _shown(self, who: Identity, interactions: Sequence[Interaction]) -> list[Interaction]:
+        """Return the interactions as the caller may see them now."""
+        readable = await self._permissions.readable(who, documents_of(interactions))
+        return [interaction.shown(readable) for interaction in interactions]
+
+
+class ErasureServicer(erasure_rpc.ErasureServiceServicer):
+    """Removes people's interactions and ratings."""
+
+    def __init__(self, erasure: PostgresErasure, now: Callable[[], datetime]) -> None:
+        self._erasure = erasure
+        self._now = now
+
+    async def Erase(self, request: erasure_pb.EraseRequest, context: Any) -> erasure_pb.EraseResponse:
+        removed = await self._erasure.erase(caller(), subjects_of(request), self._now())
+        counts = [erasure_pb.Removed(kind=kind, count=count) for kind, count in removed.items()]
+        # What was stored meanwhile is found by the call after this one.
+        return erasure_pb.EraseResponse(removed=counts, done=not counts)
+
+
+def register(feedback: FeedbackServicer, erasure: ErasureServicer) -> Callable[[grpc.aio.Server], None]:
+    """Return what adds both services to a server."""
+
+    def add(server: grpc.aio.Server) -> None:
+        rpc.add_FeedbackServiceServicer_to_server(feedback, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
+
+    return add
+
+
+def _exported(one: Rated, who: Identity, readable: Collection[str]) -> pb.ExportRatingsResponse:
+    recorded = interaction_message(one.interaction.shown(readable)) if one.interaction else None
+    rating = rating_message(one.rating, withheld=one.withheld(who.subject, readable))
+    return pb.ExportRatingsResponse(rating=rating, interaction=recorded)
 
 
 def _rated_after(request: pb.ExportRatingsRequest) -> datetime | None:

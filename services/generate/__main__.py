@@ -4,23 +4,38 @@ import contextlib
 import os
 from pathlib import Path
 
+from services.common.database import open_database
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
+from services.common.permissions import open_permissions
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.generate import metrics
 from services.generate.adapters.files import AdapterFiles
-from services.generate.adapters.memory import MemoryEngine, WordTokenizer
+from services.generate.adapters.memory import MemoryEngine, MemoryErasedPeople, NoReadership, WordTokenizer
 from services.generate.adapters.model import model_folder, weight_shapes
+from services.generate.adapters.postgres import SCHEMA, PostgresErasedPeople
 from services.generate.admission import Admission
-from services.generate.answers import Answers
+from services.generate.answers import Adapters, Answers
 from services.generate.domain.adapter import BaseModel, model_name
 from services.generate.domain.prompt import PromptPacker, Tokenizer
-from services.generate.ports import Engine
-from services.generate.servicer import ADAPTERS, GENERATE, AdapterServicer, GenerateServicer, register
+from services.generate.erasure import Erasure
+from services.generate.lineages import Lineages
+from services.generate.ports import Engine, ErasedPeople, Readership
+from services.generate.servicer import (
+    ADAPTERS,
+    ERASURE,
+    GENERATE,
+    AdapterServicer,
+    ErasureServicer,
+    GenerateServicer,
+    register,
+)
 from services.generate.settings import Settings
 from services.generate.shelf import AdapterShelf
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def main() -> None:
@@ -34,19 +49,33 @@ async def main() -> None:
         shelf = AdapterShelf(engine, files.fetch, settings.max_cpu_loras)
         packer = PromptPacker(tokenizer, settings.max_model_len, settings.instructions)
         admission = Admission(settings.max_running, settings.max_waiting)
-        answers = Answers(engine, packer, admission, shelf, salt_key=key)
+        readership, people = await _permissions(settings.database_url.get_secret_value(), stack)
+        adapters = Adapters(shelf, Lineages(readership, people))
+        answers = Answers(engine, packer, admission, adapters, salt_key=key)
+        erasure = Erasure(engine, shelf, adapters.lineages, people, files.remove)
         metrics.observe(lambda: admission.running, lambda: admission.waiting, shelf.count)
         await serve(
             Service(
                 address=settings.address,
                 metrics_address=settings.metrics_address,
                 authenticate=signed_by(IdentitySigner(key).verify),
-                register=register(GenerateServicer(answers, base.name, settings.max_tokens), AdapterServicer(shelf)),
-                names=(GENERATE, ADAPTERS),
+                register=register(
+                    GenerateServicer(answers, base.name, settings.max_tokens),
+                    AdapterServicer(adapters),
+                    ErasureServicer(erasure),
+                ),
+                names=(GENERATE, ADAPTERS, ERASURE),
                 pings=(engine.ping,),
                 tasks=(engine.until_dead, shelf.remove_retired),
             )
         )
+
+
+async def _permissions(url: str, stack: contextlib.AsyncExitStack) -> tuple[Readership, ErasedPeople]:
+    if not url:
+        return NoReadership(), MemoryErasedPeople()
+    sessions = await stack.enter_async_context(open_database(url, MIGRATIONS, SCHEMA))
+    return await stack.enter_async_context(open_permissions(url)), PostgresErasedPeople(sessions)
 
 
 def _parts(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Engine, Tokenizer, BaseModel]:

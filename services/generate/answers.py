@@ -1,19 +1,33 @@
 """Writes one answer: admits it, packs its prompt, runs it on the engine, and measures it."""
 
+import contextlib
 import hashlib
 import hmac
+import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
+from services.common.identity import Identity
 from services.generate import metrics
 from services.generate.admission import Admission
 from services.generate.domain.errors import EngineBusy
 from services.generate.domain.prompt import Draft, Prompt, PromptPacker
 from services.generate.domain.sampling import Sampling
+from services.generate.lineages import Lineages
 from services.generate.ports import Engine, FinishReason, Job, Step
-from services.generate.shelf import AdapterShelf
+from services.generate.shelf import AdapterShelf, Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a caller wants written; `restricted` where not everybody in the tenant may read what it is from."""
+
+    draft: Draft
+    adapter: str
+    sampling: Sampling
+    restricted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +60,63 @@ class Written:
     ended: Ended | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The adapters, and who may be answered by each."""
+
+    shelf: AdapterShelf
+    lineages: Lineages
+
+    @contextlib.asynccontextmanager
+    async def permitted(self, identity: Identity, name: str) -> AsyncIterator[Loaded | None]:
+        """Hold the tenant's adapter for one stream that may have it; no name is the base model, None.
+
+        Raises:
+            AdapterNotFound, AdapterNotPermitted: there is none for the caller.
+            PermissionsUnavailable: whether there is cannot be told.
+        """
+        with self.shelf.holding(identity, name) as loaded:
+            if loaded:
+                await self.lineages.check(identity, loaded)
+            yield loaded
+
+
 class Answers:
     """Writes answers on one engine."""
 
     def __init__(
-        self, engine: Engine, packer: PromptPacker, admission: Admission, shelf: AdapterShelf, *, salt_key: bytes
+        self,
+        engine: Engine,
+        packer: PromptPacker,
+        admission: Admission,
+        adapters: Adapters,
+        *,
+        salt_key: bytes,
     ) -> None:
         self._engine = engine
         self._packer = packer
         self._admission = admission
-        self._shelf = shelf
+        self._adapters = adapters
         self._salt_key = salt_key
 
-    async def write(self, tenant_id: str, draft: Draft, adapter: str, sampling: Sampling) -> AsyncGenerator[Written]:
+    async def write(self, identity: Identity, wanted: Wanted) -> AsyncGenerator[Written]:
         """Give what each of the engine's steps brings.
 
         Raises:
-            EmptyQuestion, QuestionTooLong, AdapterNotFound: it cannot be answered.
-            EngineBusy, EngineDead: it cannot be answered now.
+            EmptyQuestion, QuestionTooLong, AdapterNotFound, AdapterNotPermitted: it cannot be answered.
+            EngineBusy, EngineDead, PermissionsUnavailable: it cannot be answered now.
         """
         clock = _Clock()
         try:
             async with self._admission.slot():
-                prompt = self._packer.pack(draft, sampling.max_tokens)
-                with self._shelf.holding(tenant_id, adapter) as loaded:
+                prompt = self._packer.pack(wanted.draft, wanted.sampling.max_tokens)
+                async with self._adapters.permitted(identity, wanted.adapter) as loaded:
+                    secret = wanted.restricted or (loaded is not None and not loaded.cleared)
                     job = Job(
                         uuid.uuid4().hex,
                         prompt.token_ids,
-                        sampling,
-                        self._salt(tenant_id),
+                        wanted.sampling,
+                        salt_of(self._salt_key, identity, restricted=secret),
                         loaded.engine_adapter if loaded else None,
                     )
                     async with self._engine.answering(job) as steps:
@@ -86,9 +128,16 @@ class Answers:
             metrics.REJECTED.inc()
             raise
 
-    def _salt(self, tenant_id: str) -> str:
-        """Return what keeps one tenant's cached prompts from serving, and so timing, another's."""
-        return hmac.digest(self._salt_key, b"tandem/cache-salt/v1\0" + tenant_id.encode(), hashlib.sha256).hex()
+
+def salt_of(key: bytes, identity: Identity, *, restricted: bool) -> str:
+    """Return what keeps one tenant's cached prompts from serving, and so timing, another's.
+
+    What is restricted is shared only with who has the very same principals.
+    """
+    principals = sorted(set(identity.principals)) if restricted else None
+    # JSON keeps apart what joining could not, whatever the names hold.
+    named = json.dumps([identity.tenant_id, principals]).encode()
+    return hmac.digest(key, b"tandem/cache-salt/v2\0" + named, hashlib.sha256).hex()
 
 
 async def _written(steps: AsyncIterator[Step], begins: Begun, clock: "_Clock") -> AsyncIterator[Written]:

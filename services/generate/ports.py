@@ -1,11 +1,12 @@
 """What the service needs of an engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NoReturn, Protocol
 
+from services.common.identity import Identity
 from services.generate.domain.sampling import Sampling
 
 
@@ -70,6 +71,9 @@ class Engine(Protocol):
     async def adapters(self) -> set[int]:
         """Return the ids of the adapters in the engine."""
 
+    async def forget_prompts(self) -> None:
+        """Empty what is cached of prompts for later; answers that are being written go on."""
+
     def running(self) -> int:
         """Return how many jobs the engine has."""
 
@@ -78,3 +82,26 @@ class Engine(Protocol):
 
     async def until_dead(self) -> NoReturn:
         """Wait until the engine stops by itself, and raise EngineDead."""
+
+
+class Readership(Protocol):
+    """Who may read which documents now. Every method raises PermissionsUnavailable when it cannot be told."""
+
+    async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
+        """Return those of the documents that `identity` may read, each with whether everybody in the tenant may."""
+
+    async def existing(self, identity: Identity, document_ids: Collection[str]) -> set[str]:
+        """Return those of the documents that are there, whoever may read them."""
+
+
+class ErasedPeople(Protocol):
+    """Remembers who of a tenant was erased. Every method raises StoreUnavailable when it cannot."""
+
+    async def add(self, identity: Identity, principals: Collection[str]) -> None:
+        """Remember that the person of these principals was erased."""
+
+    async def among(self, identity: Identity, principals: Collection[str]) -> set[str]:
+        """Return those of `principals` that were erased."""
+
+    async def forget(self, identity: Identity) -> None:
+        """Forget the whole tenant's."""

@@ -1,25 +1,33 @@
 """The gRPC faces of generate: answers and adapters."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 import grpc
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.generate.v1 import generate_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
 
+from services.common.erasing import subjects_of
 from services.common.errors import ServiceError
-from services.common.identity import caller
+from services.common.identity import Identity, caller
 from services.common.pages import key_of, page_size_of, token_of
 from services.generate import metrics
-from services.generate.answers import Answers, Begun, Ended, Written
-from services.generate.domain.adapter import Adapter
+from services.generate.answers import Adapters, Answers, Begun, Ended, Wanted, Written
 from services.generate.domain.prompt import Draft, Passage, Turn
 from services.generate.domain.sampling import Sampling, checked
+from services.generate.erasure import Erasure
+from services.generate.lineages import Gone
 from services.generate.ports import FinishReason
-from services.generate.shelf import AdapterShelf
+from services.generate.shelf import Loaded
+
+# Of a stale adapter these many documents are named.
+MAX_DELETED = 100
 
 GENERATE = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
 ADAPTERS = pb.DESCRIPTOR.services_by_name["AdapterService"].full_name
+ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
 
 _REASONS = {FinishReason.STOP: pb.FINISH_REASON_STOP, FinishReason.LENGTH: pb.FINISH_REASON_LENGTH}
 
@@ -36,7 +44,8 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         sampling = checked(_sampling(request.sampling), self._max_tokens)
-        answer = self._answers.write(caller().tenant_id, _draft(request), request.adapter, sampling)
+        wanted = Wanted(_draft(request), request.adapter, sampling, request.restricted)
+        answer = self._answers.write(caller(), wanted)
         async with aclosing(answer) as steps:
             async for written in steps:
                 yield self._response(written)
@@ -62,38 +71,63 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
 class AdapterServicer(pb_grpc.AdapterServiceServicer):
     """Manages the caller's tenant's adapters."""
 
-    def __init__(self, shelf: AdapterShelf) -> None:
-        self._shelf = shelf
+    def __init__(self, adapters: Adapters) -> None:
+        self._shelf = adapters.shelf
+        self._lineages = adapters.lineages
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
+        who = caller()
         try:
-            adapter = await self._shelf.load(caller().tenant_id, request.name, request.uri)
+            loaded = await self._shelf.load(who, request.name, request.uri, cleared=request.cleared)
         except ServiceError as error:
             metrics.ADAPTER_LOADS.labels(error.reason).inc()
             raise
         metrics.ADAPTER_LOADS.labels("ok").inc()
-        return pb.LoadAdapterResponse(adapter=_adapter(request.name, adapter))
+        return pb.LoadAdapterResponse(adapter=(await self._messages(who, {request.name: loaded}))[0])
 
     async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Context) -> pb.UnloadAdapterResponse:
-        await self._shelf.unload(caller().tenant_id, request.name)
+        await self._shelf.unload(caller(), request.name)
         return pb.UnloadAdapterResponse()
 
     async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Context) -> pb.ListAdaptersResponse:
         size, after = page_size_of(request.page_size), key_of(request.page_token)
-        adapters = self._shelf.adapters(caller().tenant_id)
+        adapters = self._shelf.adapters(who := caller())
         names = [name for name in adapters if name > after]
         return pb.ListAdaptersResponse(
-            adapters=[_adapter(name, adapters[name]) for name in names[:size]],
+            adapters=await self._messages(who, {name: adapters[name] for name in names[:size]}),
             next_page_token=token_of(names[size - 1]) if len(names) > size else "",
         )
 
+    async def _messages(self, who: Identity, adapters: Mapping[str, Loaded]) -> list[pb.Adapter]:
+        gone = await self._lineages.gone(who, {name: loaded.adapter for name, loaded in adapters.items()})
+        return [_adapter(name, loaded, gone[name]) for name, loaded in adapters.items()]
 
-def register(answers: GenerateServicer, adapters: AdapterServicer) -> Callable[[grpc.aio.Server], None]:
-    """Return what adds both services to a server."""
+
+class ErasureServicer(erasure_rpc.ErasureServiceServicer):
+    """Erases people and whole tenants."""
+
+    def __init__(self, erasure: Erasure) -> None:
+        self._erasure = erasure
+
+    async def Erase(self, request: erasure_pb.EraseRequest, context: Context) -> erasure_pb.EraseResponse:
+        subjects = subjects_of(request)
+        if subjects is not None:
+            stale = await self._erasure.erase_people(caller(), subjects)
+            return erasure_pb.EraseResponse(stale_adapters=stale, done=True)
+        removed = await self._erasure.erase_tenant(caller())
+        counts = [erasure_pb.Removed(kind=kind, count=count) for kind, count in removed.items()]
+        return erasure_pb.EraseResponse(removed=counts, done=True)
+
+
+def register(
+    answers: GenerateServicer, adapters: AdapterServicer, erasure: ErasureServicer
+) -> Callable[[grpc.aio.Server], None]:
+    """Return what adds the services to a server."""
 
     def add(server: grpc.aio.Server) -> None:
         pb_grpc.add_GenerateServiceServicer_to_server(answers, server)
         pb_grpc.add_AdapterServiceServicer_to_server(adapters, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
 
     return add
 
@@ -117,5 +151,17 @@ def _sampling(sampling: pb.Sampling) -> Sampling:
     return Sampling(sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed)
 
 
-def _adapter(name: str, adapter: Adapter) -> pb.Adapter:
-    return pb.Adapter(name=name, digest=adapter.digest, rank=adapter.rank, base_model=adapter.base_model)
+def _adapter(name: str, loaded: Loaded, gone: Gone) -> pb.Adapter:
+    adapter = loaded.adapter
+    return pb.Adapter(
+        name=name,
+        digest=adapter.digest,
+        rank=adapter.rank,
+        base_model=adapter.base_model,
+        document_count=len(adapter.lineage.documents),
+        cleared=loaded.cleared,
+        owner=loaded.owner,
+        stale=gone.stale,
+        deleted_document_ids=gone.document_ids[:MAX_DELETED],
+        erased_users=gone.users,
+    )

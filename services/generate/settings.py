@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServerSettings
@@ -17,6 +17,11 @@ class Settings(ServerSettings):
     engine: Literal["vllm", "memory"] = Field("vllm", description="vllm, or memory: no model, an answer at once.")
     model: str = Field("", description="A folder, a .gguf file, or a name on the Hugging Face hub; vllm needs it.")
     cache: Path = Field(Path(".tandem/generate"), description="Folder for converted models and adapters' files.")
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL with ingest's manifest, as SQLAlchemy's URL with the asyncpg driver; without it, "
+        "adapters that learnt from documents answer only where they are cleared.",
+    )
     instructions: str = Field("", description="Instructions for requests that bring none; empty means our own.")
 
     max_running: int = Field(16, ge=1, description="Requests that the engine works on at once.")

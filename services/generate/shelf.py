@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from services.common.identity import Identity
 from services.generate.domain.adapter import Adapter, checked_name
 from services.generate.domain.errors import AdapterNotFound, TooManyAdapters
 from services.generate.ports import Engine, EngineAdapter
@@ -13,10 +14,15 @@ from services.generate.ports import Engine, EngineAdapter
 
 @dataclass(slots=True)
 class Loaded:
-    """An adapter in the engine: named until it is retired, held while streams run on it."""
+    """An adapter in the engine: named until it is retired, held while streams run on it.
+
+    `owner` is the subject that loaded it; whoever may load may change whether it is `cleared`.
+    """
 
     adapter: Adapter
     engine_adapter: EngineAdapter
+    owner: str
+    cleared: bool
     holders: int = 0
     retired: bool = False
 
@@ -24,7 +30,7 @@ class Loaded:
 class AdapterShelf:
     """Loads, replaces and unloads adapters; running streams keep the weights they began with."""
 
-    def __init__(self, engine: Engine, fetch: Callable[[str], Adapter], capacity: int) -> None:
+    def __init__(self, engine: Engine, fetch: Callable[[Identity, str], Adapter], capacity: int) -> None:
         """`fetch` blocks; `capacity` counts what is named and what streams still hold."""
         self._engine = engine
         self._fetch = fetch
@@ -36,33 +42,37 @@ class AdapterShelf:
         # Names and ids are never used again: the engine's caches know weights by them.
         self._ids = itertools.count(1)
 
-    async def load(self, tenant_id: str, name: str, uri: str) -> Adapter:
+    async def load(self, identity: Identity, name: str, uri: str, *, cleared: bool = False) -> Loaded:
         """Put the adapter at `uri` in use under `name`, beside or in place of what is there.
+
+        The same adapter again stays as it is, but for whether it is `cleared`.
 
         Raises:
             InvalidAdapterName, InvalidAdapter, AdapterNotFound: it cannot be loaded.
             TooManyAdapters: the engine has no room.
         """
-        key = (tenant_id, checked_name(name))
-        adapter = await asyncio.to_thread(self._fetch, uri)
+        key = (identity.tenant_id, checked_name(name))
+        adapter = await asyncio.to_thread(self._fetch, identity, uri)
         async with self._changing:
             before = self._named.get(key)
             if before is not None and before.adapter.digest == adapter.digest:
-                return before.adapter
-            self._named[key] = Loaded(adapter, await self._taken_in(key, adapter))
+                before.cleared = cleared
+                return before
+            loaded = Loaded(adapter, await self._taken_in(key, adapter), identity.subject, cleared)
+            self._named[key] = loaded
             if before is not None:
                 self._retire(before)
-        return adapter
+        return loaded
 
-    async def unload(self, tenant_id: str, name: str) -> None:
+    async def unload(self, identity: Identity, name: str) -> None:
         """Take the adapter out of use; one that is not there is no error."""
         async with self._changing:
-            if loaded := self._named.pop((tenant_id, checked_name(name)), None):
+            if loaded := self._named.pop((identity.tenant_id, checked_name(name)), None):
                 self._retire(loaded)
 
-    def adapters(self, tenant_id: str) -> dict[str, Adapter]:
+    def adapters(self, identity: Identity) -> dict[str, Loaded]:
         """Return the tenant's adapters by name, in order."""
-        own = {name: loaded.adapter for (tenant, name), loaded in self._named.items() if tenant == tenant_id}
+        own = {name: loaded for (tenant, name), loaded in self._named.items() if tenant == identity.tenant_id}
         return dict(sorted(own.items()))
 
     def count(self) -> int:
@@ -70,7 +80,7 @@ class AdapterShelf:
         return len(self._in_engine)
 
     @contextlib.contextmanager
-    def holding(self, tenant_id: str, name: str) -> Iterator[Loaded | None]:
+    def holding(self, identity: Identity, name: str) -> Iterator[Loaded | None]:
         """Hold the tenant's adapter for one stream; no name is the base model, None.
 
         Raises:
@@ -79,7 +89,7 @@ class AdapterShelf:
         if not name:
             yield None
             return
-        loaded = self._named.get((tenant_id, name))
+        loaded = self._named.get((identity.tenant_id, name))
         if loaded is None:
             raise AdapterNotFound("no such adapter")
         loaded.holders += 1

@@ -61,20 +61,21 @@ def _without_nul(value: Any) -> Any:
 
 
 def interaction_message(interaction: Interaction) -> events_pb2.Interaction:
-    """Return the interaction as it was recorded."""
+    """Return the interaction as the RPCs show it."""
     return ParseDict(dict(interaction.content), events_pb2.Interaction(), ignore_unknown_fields=True)
 
 
-def rating_message(rating: Rating) -> feedback_service_pb2.Rating:
-    """Return the rating as the RPCs show it."""
+def rating_message(rating: Rating, *, withheld: bool = False) -> feedback_service_pb2.Rating:
+    """Return the rating as the RPCs show it; what is withheld has neither comment nor correction."""
     return feedback_service_pb2.Rating(
         rating_id=rating.rating_id,
         interaction_id=rating.interaction_id,
         thumb=_THUMB_NUMBERS[rating.opinion.thumb],
-        comment=rating.opinion.comment,
-        correction=rating.opinion.correction,
+        comment="" if withheld else rating.opinion.comment,
+        correction="" if withheld else rating.opinion.correction,
         subject=rating.subject,
         rated_at=_timestamp(rating.rated_at),
+        withheld=withheld,
     )
 
 

@@ -1,20 +1,24 @@
 """Interactions and ratings in PostgreSQL, each rating with its outbox row in one transaction."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Index, Row, Select, String, Table, select, tuple_
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import Column, DateTime, Index, Row, Select, String, Table, any_, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.common.database import Sessions, is_away, schema_metadata
+from services.common.identity import Identity
 from services.common.outbox import Outbox, outbox_table
 from services.feedback.adapters.messages import rating_record
-from services.feedback.domain import Interaction, Opinion, Position, Rating, StoreUnavailable, Thumb
+from services.feedback.domain import Interaction, Opinion, Position, Rated, Rating, StoreUnavailable, Thumb
 
 SCHEMA = "feedback"
 EXPORT_BATCH = 200
+# Stands for all subjects of a tenant among those that were erased.
+EVERYBODY = ""
 
 METADATA = schema_metadata(SCHEMA)
 OUTBOX = outbox_table(METADATA)
@@ -44,6 +48,14 @@ RATINGS = Table(
     Column("rated_at", DateTime(timezone=True), nullable=False),
     Index("ix_ratings_newest", "tenant_id", "rated_at", "rating_id"),
 )
+# What comes of somebody who was erased, and is older than that, was on its way then.
+ERASED = Table(
+    "erased_subjects",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("erased_at", DateTime(timezone=True), nullable=False),
+)
 
 
 class PostgresFeedback:
@@ -56,77 +68,84 @@ class PostgresFeedback:
         self._sessions = sessions
         self._outbox = outbox
 
-    async def add_interactions(self, interactions: Sequence[Interaction]) -> int:
-        """Keep `interactions` and return how many were new; those already kept stay as they are."""
-        rows = [_interaction_row(interaction) for interaction in interactions]
+    async def add_interactions(self, identity: Identity, interactions: Sequence[Interaction]) -> int:
+        """Keep the tenant's `interactions` and return how many were new; those already kept stay as they are.
+
+        Those of somebody who was erased since are not kept.
+        """
+        own = [interaction for interaction in interactions if interaction.tenant_id == identity.tenant_id]
         statement = insert(INTERACTIONS).on_conflict_do_nothing().returning(INTERACTIONS.c.interaction_id)
-        with _translated():
+        with translated():
             async with self._sessions.begin() as session:
+                erased = await _erased(session, identity.tenant_id, {interaction.subject for interaction in own})
+                rows = [_interaction_row(interaction) for interaction in own if not _is_erased(interaction, erased)]
                 return len((await session.execute(statement, rows)).all()) if rows else 0
 
-    async def rate(self, rating: Rating) -> tuple[Rating, bool]:
-        """Keep `rating`, and say whether anything changed.
+    async def rate(self, identity: Identity, rating: Rating) -> tuple[Rating, bool]:
+        """Keep the caller's `rating`, and say whether anything changed.
 
         An earlier opinion of the same subject is replaced, under its own rating_id; an
         identical one stays untouched, and nothing is published.
         """
-        with _translated():
+        with translated():
             async with self._sessions.begin() as session:
                 # The upsert locks the row before the outbox is written, so that two opinions
                 # of one subject are published in the order in which they were kept.
-                changed = (await session.execute(_upsert(rating))).one_or_none()
+                changed = (await session.execute(_upsert(identity, rating))).one_or_none()
                 if changed is None:
-                    return _rating(await _identical(session, rating)), False
+                    return _rating(await _identical(session, identity, rating)), False
                 kept = _rating(changed)
                 await self._outbox.add(session, [rating_record(kept)])
         self._outbox.wake()
         return kept, True
 
-    async def conversation(self, tenant_id: str, subject: str, conversation_id: str, turns: int) -> list[Interaction]:
-        """Return the last `turns` of a subject's conversation, oldest first."""
+    async def conversation(self, identity: Identity, conversation_id: str, turns: int) -> list[Interaction]:
+        """Return the last `turns` of the caller's conversation, oldest first."""
         table = INTERACTIONS.c
         query = (
             select(INTERACTIONS)
-            .where(table.tenant_id == tenant_id, table.conversation_id == conversation_id, table.subject == subject)
+            .where(
+                table.tenant_id == identity.tenant_id,
+                table.conversation_id == conversation_id,
+                table.subject == identity.subject,
+            )
             .order_by(table.asked_at.desc(), table.interaction_id.desc())
             .limit(turns)
         )
         return [_interaction(row) for row in reversed(await self._all(query))]
 
-    async def interactions(self, tenant_id: str, after: Position | None, limit: int) -> list[Interaction]:
+    async def interactions(self, identity: Identity, after: Position | None, limit: int) -> list[Interaction]:
         """Return at most `limit` interactions of a tenant that come after a position, newest first."""
-        query = select(INTERACTIONS).where(INTERACTIONS.c.tenant_id == tenant_id)
+        query = select(INTERACTIONS).where(INTERACTIONS.c.tenant_id == identity.tenant_id)
         key = (INTERACTIONS.c.asked_at, INTERACTIONS.c.interaction_id)
         return [_interaction(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
 
-    async def ratings(self, tenant_id: str, after: Position | None, limit: int) -> list[Rating]:
+    async def ratings(self, identity: Identity, after: Position | None, limit: int) -> list[Rated]:
         """Return at most `limit` ratings of a tenant that come after a position, newest first."""
-        query = select(RATINGS).where(RATINGS.c.tenant_id == tenant_id)
         key = (RATINGS.c.rated_at, RATINGS.c.rating_id)
-        return [_rating(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
+        query = _newest_first(_with_interactions(identity), key, after)
+        return [_rated(row) for row in await self._all(query.limit(limit))]
 
-    async def export(
-        self, tenant_id: str, rated_after: datetime | None
-    ) -> AsyncGenerator[tuple[Rating, Interaction | None]]:
-        """Give a tenant's ratings from one snapshot, oldest first, each with its interaction if recorded.
+    async def export(self, identity: Identity, rated_after: datetime | None) -> AsyncGenerator[list[Rated]]:
+        """Give a tenant's ratings from one snapshot, oldest first, in batches.
 
         The rows stay in the database until they are asked for.
         """
-        query = _export(tenant_id, rated_after).execution_options(yield_per=EXPORT_BATCH)
-        with _translated():
+        query = _export(identity, rated_after).execution_options(yield_per=EXPORT_BATCH)
+        with translated():
             async with self._sessions() as session:
-                async for row in await session.stream(query):
-                    yield _rating(row), _interaction(row) if row.content is not None else None
+                async for rows in (await session.stream(query)).partitions(EXPORT_BATCH):
+                    yield [_rated(row) for row in rows]
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with _translated():
+        with translated():
             async with self._sessions() as session:
                 rows: Sequence[Row[Any]] = (await session.execute(query)).all()
                 return rows
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Raise StoreUnavailable for a database that is not there."""
     try:
         yield
@@ -136,8 +155,26 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def _upsert(rating: Rating) -> Any:
-    statement = insert(RATINGS).values(_rating_row(rating))
+def any_of(values: Sequence[str]) -> Any:
+    """Return what a column equals that has any of `values`, of which there may be any number."""
+    return any_(literal(list(values), ARRAY(String)))
+
+
+async def _erased(session: AsyncSession, tenant_id: str, subjects: set[str]) -> dict[str, datetime]:
+    """Return when each of `subjects`, and the whole tenant, was erased, if ever."""
+    table = ERASED.c
+    query = select(table.subject, table.erased_at).where(
+        table.tenant_id == tenant_id, table.subject == any_of([EVERYBODY, *subjects])
+    )
+    return {row.subject: row.erased_at for row in await session.execute(query)}
+
+
+def _is_erased(interaction: Interaction, erased: Mapping[str, datetime]) -> bool:
+    return any(name in erased and interaction.asked_at <= erased[name] for name in (interaction.subject, EVERYBODY))
+
+
+def _upsert(identity: Identity, rating: Rating) -> Any:
+    statement = insert(RATINGS).values(_rating_row(identity, rating))
     new, old = statement.excluded, RATINGS.c
     return statement.on_conflict_do_update(
         index_elements=[old.tenant_id, old.interaction_id, old.subject],
@@ -146,12 +183,12 @@ def _upsert(rating: Rating) -> Any:
     ).returning(*RATINGS.c)
 
 
-async def _identical(session: Any, rating: Rating) -> Row[Any]:
+async def _identical(session: Any, identity: Identity, rating: Rating) -> Row[Any]:
     table = RATINGS.c
     query = select(RATINGS).where(
-        table.tenant_id == rating.tenant_id,
+        table.tenant_id == identity.tenant_id,
         table.interaction_id == rating.interaction_id,
-        table.subject == rating.subject,
+        table.subject == identity.subject,
     )
     row: Row[Any] = (await session.execute(query)).one()
     return row
@@ -163,16 +200,19 @@ def _newest_first(query: Select[Any], key: tuple[Any, Any], after: Position | No
     return query.order_by(*(column.desc() for column in key))
 
 
-def _export(tenant_id: str, rated_after: datetime | None) -> Select[Any]:
+def _export(identity: Identity, rated_after: datetime | None) -> Select[Any]:
+    query = _with_interactions(identity).order_by(RATINGS.c.rated_at, RATINGS.c.rating_id)
+    return query if rated_after is None else query.where(RATINGS.c.rated_at >= rated_after)
+
+
+def _with_interactions(identity: Identity) -> Select[Any]:
     told, rated = INTERACTIONS.c, RATINGS.c
     same = (told.tenant_id == rated.tenant_id) & (told.interaction_id == rated.interaction_id)
-    query = (
-        select(*RATINGS.c, told.conversation_id, told.asked_at, told.content)
+    return (
+        select(*RATINGS.c, told.conversation_id, told.asked_at, told.content, told.subject.label("asker"))
         .select_from(RATINGS.outerjoin(INTERACTIONS, same))
-        .where(rated.tenant_id == tenant_id)
-        .order_by(rated.rated_at, rated.rating_id)
+        .where(rated.tenant_id == identity.tenant_id)
     )
-    return query if rated_after is None else query.where(rated.rated_at >= rated_after)
 
 
 def _interaction_row(interaction: Interaction) -> dict[str, object]:
@@ -183,12 +223,12 @@ def _interaction(row: Row[Any]) -> Interaction:
     return Interaction(**{column.name: getattr(row, column.name) for column in INTERACTIONS.c})
 
 
-def _rating_row(rating: Rating) -> dict[str, object]:
+def _rating_row(identity: Identity, rating: Rating) -> dict[str, object]:
     opinion = rating.opinion
     return {
-        "tenant_id": rating.tenant_id,
+        "tenant_id": identity.tenant_id,
         "interaction_id": rating.interaction_id,
-        "subject": rating.subject,
+        "subject": identity.subject,
         "rating_id": rating.rating_id,
         "thumb": opinion.thumb.value,
         "comment": opinion.comment,
@@ -200,3 +240,10 @@ def _rating_row(rating: Rating) -> dict[str, object]:
 def _rating(row: Row[Any]) -> Rating:
     opinion = Opinion(Thumb(row.thumb), row.comment, row.correction)
     return Rating(row.rating_id, row.tenant_id, row.interaction_id, row.subject, opinion, row.rated_at)
+
+
+def _rated(row: Row[Any]) -> Rated:
+    if row.content is None:
+        return Rated(_rating(row), None)
+    ids = (row.tenant_id, row.interaction_id, row.conversation_id, row.asker)
+    return Rated(_rating(row), Interaction(*ids, row.asked_at, row.content))

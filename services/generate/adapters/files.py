@@ -1,4 +1,4 @@
-"""Adapters' files: copied from wherever fsspec reads, checked, and kept under their digest."""
+"""Adapters' files: copied from wherever fsspec reads, checked, and kept by tenant under their digest."""
 
 import hashlib
 import shutil
@@ -10,15 +10,20 @@ from typing import Any
 import fsspec
 import orjson
 
+from services.common.identity import Identity
 from services.generate.adapters.safetensors import NotSafetensors, shapes_in
-from services.generate.domain.adapter import Adapter, BaseModel, check_config, check_tensors
+from services.generate.domain.adapter import Adapter, BaseModel, Lineage, check_config, check_tensors, lineage_of
 from services.generate.domain.errors import AdapterNotFound, InvalidAdapter
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+LINEAGE = "lineage.json"
 MAX_CONFIG_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 2 << 30
+MAX_LINEAGE_BYTES = 16 << 20
 BLOCK_BYTES = 1 << 20
+
+_LIMITS = {CONFIG: MAX_CONFIG_BYTES, WEIGHTS: MAX_WEIGHTS_BYTES, LINEAGE: MAX_LINEAGE_BYTES}
 
 # What unpickles, and so runs, whatever its author wrote.
 _PICKLES = {"adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl"}
@@ -33,23 +38,32 @@ class AdapterFiles:
         self._base = base
         self._protocols = frozenset(protocols)
 
-    def fetch(self, uri: str) -> Adapter:
-        """Copy the adapter at `uri` into the cache, unless it is there, and return it. Blocks.
+    def fetch(self, identity: Identity, uri: str) -> Adapter:
+        """Copy the adapter at `uri` into the tenant's part of the cache, unless it is there, and return it. Blocks.
 
         Raises:
             AdapterNotFound: there is nothing at `uri`.
             InvalidAdapter: what is there is no adapter that the engine can run.
         """
         files, root = self._opened(uri)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        aside = self._cache / uuid.uuid4().hex
-        aside.mkdir()
+        aside = self._own(identity) / uuid.uuid4().hex
+        aside.mkdir(parents=True)
         try:
             return self._copied(files, root, aside)
         except (OSError, ImportError) as error:
             raise InvalidAdapter("the adapter cannot be read", detail=type(error).__name__) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def remove(self, identity: Identity) -> int:
+        """Remove all of the tenant's adapters from the cache, and return how many there were. Blocks."""
+        folders = list(self._own(identity).glob("*"))
+        shutil.rmtree(self._own(identity), ignore_errors=True)
+        return len(folders)
+
+    def _own(self, identity: Identity) -> Path:
+        # Whatever a tenant's id holds, it is one folder's name.
+        return self._cache / hashlib.sha256(identity.tenant_id.encode()).hexdigest()
 
     def _opened(self, uri: str) -> tuple[Any, str]:
         protocol = uri.partition("://")[0] if "://" in uri else "file"
@@ -63,36 +77,41 @@ class AdapterFiles:
         return files, str(root).rstrip("/")
 
     def _copied(self, files: Any, root: str, aside: Path) -> Adapter:
-        _check_listing(files, root)
+        names = _checked_listing(files, root)
         digest = hashlib.sha256()
-        # The digest of a shell's `cat adapter_config.json adapter_model.safetensors | sha256sum`.
-        for name, limit in ((CONFIG, MAX_CONFIG_BYTES), (WEIGHTS, MAX_WEIGHTS_BYTES)):
+        # The digest of a shell's `cat adapter_config.json adapter_model.safetensors lineage.json | sha256sum`.
+        for name, limit in _LIMITS.items():
+            if name not in names:
+                continue
             with files.open(f"{root}/{name}", "rb") as source, (aside / name).open("wb") as copy:
                 while block := source.read(BLOCK_BYTES):
                     digest.update(block)
                     copy.write(block)
                     if copy.tell() > limit:
                         raise InvalidAdapter("the adapter is too large", file=name, limit_bytes=limit)
-        folder = self._cache / digest.hexdigest()
-        rank = self._rank(aside)
+        folder = aside.with_name(digest.hexdigest())
+        rank, lineage = self._read(aside)
         try:
             aside.rename(folder)
         except OSError:
             # Somebody else has put the same there; a folder never gives way to another.
             if not folder.is_dir():
                 raise
-        return Adapter(f"sha256:{digest.hexdigest()}", rank, self._base.name, str(folder.absolute()))
+        return Adapter(f"sha256:{digest.hexdigest()}", rank, self._base.name, str(folder.absolute()), lineage)
 
-    def _rank(self, folder: Path) -> int:
+    def _read(self, folder: Path) -> tuple[int, Lineage]:
+        told = folder / LINEAGE
         try:
             rank = check_config(orjson.loads((folder / CONFIG).read_bytes()), self._base)
             check_tensors(shapes_in(folder / WEIGHTS), rank, self._base)
+            lineage = lineage_of(orjson.loads(told.read_bytes())) if told.exists() else Lineage()
         except (orjson.JSONDecodeError, NotSafetensors) as error:
             raise InvalidAdapter("a file of the adapter is broken", detail=str(error)[:200]) from error
-        return rank
+        return rank, lineage
 
 
-def _check_listing(files: Any, root: str) -> None:
+def _checked_listing(files: Any, root: str) -> set[str]:
+    """Return the names of the files at `root`."""
     names = {str(path).rpartition("/")[2] for path in files.ls(root, detail=False)} if files.isdir(root) else set()
     if not names:
         raise AdapterNotFound("there is no adapter at the URI")
@@ -100,3 +119,4 @@ def _check_listing(files: Any, root: str) -> None:
         raise InvalidAdapter("the weights are a pickle; only safetensors is read")
     if missing := {CONFIG, WEIGHTS} - names:
         raise InvalidAdapter("a file of the adapter is missing", file=min(missing))
+    return names

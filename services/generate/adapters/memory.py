@@ -1,11 +1,14 @@
-"""An engine without a model, for tests and for measuring everything around an engine."""
+"""An engine without a model, for tests and for measuring everything around an engine, and what needs no database."""
 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import NoReturn
 
+from services.common.identity import Identity
+from services.common.permissions import PermissionsUnavailable
 from services.generate.domain.errors import EngineDead
 from services.generate.domain.prompt import Piece
 from services.generate.ports import EngineAdapter, FinishReason, Job, Step
@@ -45,6 +48,9 @@ class MemoryEngine:
     async def adapters(self) -> set[int]:
         self._check()
         return set(self._adapters)
+
+    async def forget_prompts(self) -> None:
+        self._check()
 
     def running(self) -> int:
         return len(self._jobs)
@@ -90,3 +96,29 @@ class WordTokenizer:
     def frame(self, turns: int) -> Sequence[Piece]:
         texts = ["<system>", *["\n<user>", "\n<assistant>"] * turns, "\n<user>", "\n<assistant>"]
         return [Piece(text, (0,)) for text in texts]
+
+
+class NoReadership:
+    """A Readership where no manifest is known: nothing that needs one is shown."""
+
+    async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
+        raise PermissionsUnavailable("no manifest is known here")
+
+    async def existing(self, identity: Identity, document_ids: Collection[str]) -> set[str]:
+        raise PermissionsUnavailable("no manifest is known here")
+
+
+class MemoryErasedPeople:
+    """ErasedPeople for as long as the process runs, which is as long as adapters stay loaded."""
+
+    def __init__(self) -> None:
+        self._erased: defaultdict[str, set[str]] = defaultdict(set)
+
+    async def add(self, identity: Identity, principals: Collection[str]) -> None:
+        self._erased[identity.tenant_id].update(principals)
+
+    async def among(self, identity: Identity, principals: Collection[str]) -> set[str]:
+        return self._erased[identity.tenant_id] & set(principals)
+
+    async def forget(self, identity: Identity) -> None:
+        self._erased.pop(identity.tenant_id, None)

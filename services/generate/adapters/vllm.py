@@ -72,6 +72,12 @@ class VllmEngine:
         with _death_told():
             return set(await self._engine.list_loras())
 
+    async def forget_prompts(self) -> None:
+        with _death_told():
+            # It refuses while jobs run, unless they give their memory up and begin anew where they were.
+            if not await self._engine.reset_prefix_cache():
+                await self._engine.reset_prefix_cache(reset_running_requests=True)
+
     def running(self) -> int:
         return int(self._engine.get_num_unfinished_requests())
 

@@ -12,6 +12,10 @@ Shape = tuple[int, ...]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _TENSOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _QUANTIZATION = re.compile(r"[.-](I?Q\d\w*|F16|F32|BF16)$", re.IGNORECASE)
+MAX_DOCUMENTS = 100_000
+MAX_USERS = 10_000
+MAX_ID_CHARACTERS = 256
+
 # What PEFT can train and the engine cannot run, with the value that stands for "not used".
 _UNUSED = {"bias": "none", "use_dora": False, "modules_to_save": None}
 
@@ -26,6 +30,14 @@ class BaseModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """The documents, and the people as principals, that an adapter learnt from; both empty where nobody says."""
+
+    documents: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """An adapter's files, checked, in a local folder."""
 
@@ -33,6 +45,7 @@ class Adapter:
     rank: int
     base_model: str
     folder: str
+    lineage: Lineage = Lineage()
 
 
 def checked_name(name: str) -> str:
@@ -70,6 +83,27 @@ def check_config(config: Any, base: BaseModel) -> int:
         raise InvalidAdapter("lora_alpha is not a number")
     _check_targets(config.get("target_modules"), base)
     return _rank(config, base.max_rank)
+
+
+def lineage_of(value: Any) -> Lineage:
+    """Return the lineage in a lineage.json.
+
+    Raises:
+        InvalidAdapter: it is none, or too long.
+    """
+    if not isinstance(value, dict) or not value.keys() <= {"documents", "users"}:
+        raise InvalidAdapter("the lineage is not an object of documents and users")
+    documents = _ids(value.get("documents", []), "documents", MAX_DOCUMENTS)
+    return Lineage(documents, _ids(value.get("users", []), "users", MAX_USERS))
+
+
+def _ids(value: object, kind: str, limit: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise InvalidAdapter("the lineage has no list, or one that is too long", field=kind, limit=limit)
+    for one in value:
+        if not isinstance(one, str) or not 0 < len(one) <= MAX_ID_CHARACTERS or "\0" in one:
+            raise InvalidAdapter("the lineage has what is no id", field=kind)
+    return tuple(sorted(set(value)))
 
 
 def check_tensors(tensors: Mapping[str, Shape], rank: int, base: BaseModel) -> None:

@@ -1,6 +1,6 @@
 """What a caller may be told has gone wrong."""
 
-from services.common.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from services.common.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, Unavailable
 
 
 class EmptyQuestion(InvalidArgument):
@@ -37,6 +37,18 @@ class AdapterNotFound(NotFound):
     """The tenant has no such adapter, or the URI holds none."""
 
     reason = "ADAPTER_NOT_FOUND"
+
+
+class AdapterNotPermitted(PermissionDenied):
+    """The adapter learnt from what the caller may not read."""
+
+    reason = "ADAPTER_NOT_PERMITTED"
+
+
+class StoreUnavailable(Unavailable):
+    """The database did not answer; nothing is known to be kept."""
+
+    reason = "STORE_UNAVAILABLE"
 
 
 class TooManyAdapters(ResourceExhausted):

@@ -7,6 +7,7 @@ import pytest
 from services.common.answer_ids import AnswerIds
 from tests.conftest import free_address
 from tests.integration.feedback.running import KEY, Process, stub_of
+from tests.manifest import migrate
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,7 @@ def answer_ids():
 @pytest.fixture(scope="session")
 def feedback(database_url, bus, tmp_path_factory):
     """A running service on the session's broker and database."""
+    asyncio.run(migrate(database_url))
     log = tmp_path_factory.mktemp("feedback") / "log"
     with Process(free_address(), free_address(), database_url, bus, log).running() as process:
         asyncio.run(process.ready())

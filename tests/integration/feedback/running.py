@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kafka import KafkaConsumer
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.feedback.v1 import events_pb2
 from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
 
@@ -50,6 +51,10 @@ class Process:
             "PYTHONPATH": os.pathsep.join((str(Path.cwd()), str(Path.cwd() / "gen"))),
         }
         self._process = None
+
+    def set(self, name, value):
+        """Start it with another setting from the next time on."""
+        self._environment[name] = value
 
     def start(self):
         with self._log.open("ab") as output:
@@ -94,6 +99,12 @@ class Process:
 async def stub_of(process):
     async with open_channel(process.address) as channel:
         yield rpc.FeedbackServiceStub(channel)
+
+
+@contextlib.asynccontextmanager
+async def erasure_of(process):
+    async with open_channel(process.address) as channel:
+        yield erasure_rpc.ErasureServiceStub(channel)
 
 
 def interaction(tenant_id, interaction_id, **fields):

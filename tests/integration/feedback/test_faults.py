@@ -22,6 +22,7 @@ from tests.integration.feedback.running import (
     tenant,
     until,
 )
+from tests.manifest import migrate
 
 UP = events_pb2.THUMB_UP
 
@@ -52,6 +53,7 @@ def broker(tmp_path_factory):
 @pytest.fixture(scope="module")
 def process(broker, database_url, tmp_path_factory):
     """A service on a broker of its own; every test leaves it running."""
+    asyncio.run(migrate(database_url))
     log = tmp_path_factory.mktemp("feedback") / "log"
     with Process(free_address(), free_address(), database_url, broker.address, log).running() as process:
         yield process
@@ -157,6 +159,7 @@ async def test_the_service_outlives_a_restarted_database(broker, tmp_path, answe
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(contextlib.ExitStack())
         database.enter_context(running(parts.postgres(data), tmp_path / "postgres"))
+        await migrate(url)
         process = Process(free_address(), free_address(), url, broker.address, tmp_path / "log")
         stack.enter_context(process.running())
         await process.ready()

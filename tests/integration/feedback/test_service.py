@@ -50,14 +50,21 @@ async def listed(stub, who, count):
     return await until(enough)
 
 
+def passage_of(document_id, **fields):
+    return events_pb2.InteractionPassage(document_id=document_id, **fields)
+
+
 async def exported(stub, who, **request):
     return [answer async for answer in stub.ExportRatings(pb.ExportRatingsRequest(**request), **who)]
 
 
-async def test_an_interaction_is_stored_once_however_often_it_comes(stub, bus):
+async def test_an_interaction_is_stored_once_however_often_it_comes(stub, bus, manifest):
     name = tenant()
+    await manifest.put(name, f"{name}-d", "everyone")
     who = called_by(name)
-    passage = events_pb2.InteractionPassage(chunk_id="c", document_version=2**60, score=0.25, cited=True, title="é")
+    passage = events_pb2.InteractionPassage(
+        chunk_id="c", document_id=f"{name}-d", document_version=2**60, score=0.25, cited=True, title="é"
+    )
     first = interaction(name, "i1", passages=[passage], prompt="p", trace_id="0" * 32)
     await publish(bus, first, interaction(name, "i1", answer="another"))
     await publish(bus, first, interaction(name, "i2", second=1_790_000_001))

@@ -71,6 +71,7 @@ class Interaction(_message.Message):
     ASKED_AT_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    HISTORY_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     interaction_id: _builtins.str
     """Unique in the tenant; the signed answer id contains it."""
     tenant_id: _builtins.str
@@ -92,8 +93,8 @@ class Interaction(_message.Message):
     trace_id: _builtins.str
     """W3C trace id, hex."""
     withheld: _builtins.bool
-    """When shown: true where the caller may not read some document of its passages (any more), so
-    that question, answer, prompt and passages are left out.
+    """When shown: true where the caller may not read some document of its passages, or of the turns
+    in its prompt (any more), so that question, answer, prompt, passages and documents are left out.
     """
     actor: _builtins.str
     """The application that spoke for the subject; empty when nobody did."""
@@ -101,6 +102,10 @@ class Interaction(_message.Message):
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionPassage]: ...
     @_builtins.property
     def asked_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def history_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Documents behind the earlier turns in the prompt, beside those of the passages."""
+
     def __init__(
         self,
         *,
@@ -123,10 +128,11 @@ class Interaction(_message.Message):
         asked_at: _timestamp_pb2.Timestamp | None = ...,
         withheld: _builtins.bool = ...,
         actor: _builtins.str = ...,
+        history_document_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "subject", b"subject", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "subject", b"subject", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

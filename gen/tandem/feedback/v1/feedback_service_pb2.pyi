@@ -33,6 +33,7 @@ class Rating(_message.Message):
     CORRECTION_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     RATED_AT_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     rating_id: _builtins.str
     """Stays the same when the caller replaces the opinion."""
     interaction_id: _builtins.str
@@ -43,6 +44,10 @@ class Rating(_message.Message):
     """What the answer should have been."""
     subject: _builtins.str
     """Who rated."""
+    withheld: _builtins.bool
+    """When shown: true where the interaction is withheld from the caller, so that comment and
+    correction are left out.
+    """
     @_builtins.property
     def rated_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -55,10 +60,11 @@ class Rating(_message.Message):
         correction: _builtins.str = ...,
         subject: _builtins.str = ...,
         rated_at: _timestamp_pb2.Timestamp | None = ...,
+        withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rated_at", b"rated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "correction", b"correction", "interaction_id", b"interaction_id", "rated_at", b"rated_at", "rating_id", b"rating_id", "subject", b"subject", "thumb", b"thumb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "correction", b"correction", "interaction_id", b"interaction_id", "rated_at", b"rated_at", "rating_id", b"rating_id", "subject", b"subject", "thumb", b"thumb", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

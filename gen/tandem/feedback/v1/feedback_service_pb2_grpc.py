@@ -31,7 +31,7 @@ class FeedbackServiceStub:
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     def __init__(self, channel):
@@ -73,7 +73,7 @@ class FeedbackServiceServicer:
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     def Rate(self, request, context):
@@ -167,7 +167,7 @@ class FeedbackService:
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     @staticmethod

@@ -32,7 +32,7 @@ class FeedbackServiceStub:
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     @_typing.overload
@@ -76,7 +76,7 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -116,7 +116,7 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
     its passages need (see Interaction.withheld).
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING without a verified identity;
-    UNAVAILABLE / STORE_UNAVAILABLE, after which a repeat is safe.
+    UNAVAILABLE / STORE_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, after which a repeat is safe.
     """
 
     @_abc_1.abstractmethod
