@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -30,10 +30,6 @@ from services.embed.ports import DocumentParser, PassageIndex
 from services.embed.validation import refuse_unstorable
 from services.embed.writing import Draft, Plan, Writer
 
-# Documents that are parsed, embedded and written together, and how many such groups overlap:
-# while one is embedded, the next is parsed and the one before is written.
-_GROUP = 32
-_GROUPS_AT_ONCE = 3
 _BLOB_ATTEMPTS = 4
 _PART = "embed"
 
@@ -116,20 +112,9 @@ class Indexer:
         identity = system(changes[0].tenant_id, _PART)
         for row in await self._index.stored(identity, [change.document_id for change in changes]):
             stored[row.document_id].append(row)
-        at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
-
-        async def index_group(group: Sequence[Change]) -> list[Outcome | None]:
-            async with at_once:
-                plans = await _all(self._plan(change, stored[change.document_id]) for change in group)
-                return await self._writer.carry_out(identity, plans)
-
-        groups = list(_groups(changes))
-        outcomes = await _all(index_group(group) for group in groups)
-        return {
-            change.key: outcome
-            for group, results in zip(groups, outcomes, strict=True)
-            for change, outcome in zip(group, results, strict=True)
-        }
+        plans = await _all(self._plan(change, stored[change.document_id]) for change in changes)
+        outcomes = await self._writer.carry_out(identity, plans)
+        return {change.key: outcome for change, outcome in zip(changes, outcomes, strict=True)}
 
     async def _plan(self, change: Change, stored: Sequence[StoredPassage]) -> Plan:
         newest = max((row.version for row in stored), default=0)
@@ -167,11 +152,6 @@ class Indexer:
         kept = {draft.id for draft in drafts}
         stale = tuple(id_ for id_ in ids if id_ not in kept)
         return Plan(Indexed(change.version, len(drafts)), drafts=drafts, stale_ids=stale)
-
-
-def _groups(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(changes), _GROUP):
-        yield changes[start : start + _GROUP]
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -79,7 +79,9 @@ class Writer:
         found = await self._index.passages(identity, wanted) if wanted else []
         vectors: dict[str, Vector | InvalidVector] = {passage.id: passage.vector for passage in found}
         new = [draft for draft in drafts if draft.id not in vectors]
-        embedded = await self._lanes.embed_documents([Text(d.chunk.embedded_text, d.chunk.tokens) for d in new])
+        embedded = await self._lanes.embed_documents(
+            identity, [Text(d.chunk.embedded_text, d.chunk.tokens) for d in new]
+        )
         vectors.update(zip((draft.id for draft in new), embedded, strict=True))
         report.count(len(found), new)
         passages = []
