@@ -1,4 +1,4 @@
-"""Runs the benchmarks: `python -m bench [ROWS …]`, with rows of ingest, freshness, search, streams, engine."""
+"""Runs the benchmarks: `python -m bench [ROWS …]`, with rows of ingest, freshness, search, fairness, streams, engine."""
 
 import asyncio
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import corpus, engine, freshness, ingest, search, streams
+from bench import corpus, engine, fairness, freshness, ingest, search, streams
 from bench.direct import Direct, float32_encoder, platform_encoder
 from bench.platform import Platform, running
 from bench.report import Row, show, write
@@ -19,7 +19,7 @@ from services.common.index import collection_of
 DOCUMENTS = 300
 ENGINE_DOCUMENTS = 200
 RESULT = Path("build/bench.json")
-ALL = ("ingest", "freshness", "search", "streams", "engine")
+ALL = ("ingest", "freshness", "search", "fairness", "streams", "engine")
 
 console = Console(width=150)
 
@@ -51,6 +51,9 @@ async def _before_the_engine(platform: Platform, scratch: Path, wanted: Sequence
     if "search" in wanted:
         console.print("search")
         rows += await search.measure(platform, *await asyncio.to_thread(_directs, platform), documents.questions)
+    if "fairness" in wanted:
+        console.print("fairness: one tenant's changes while another brings in 10,000 documents")
+        rows += await fairness.measure(platform)
     if "streams" in wanted:
         console.print("streams before an instant engine")
         rows += await streams.measure(platform)

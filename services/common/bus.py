@@ -63,6 +63,11 @@ def key_of(tenant_id: str, object_id: str) -> bytes:
     return f"{tenant_id}/{object_id}".encode()
 
 
+def tenant_of(key: bytes) -> str:
+    """Return the tenant in a key that `key_of` made."""
+    return key.partition(b"/")[0].decode("utf-8", "replace")
+
+
 async def ensure_topics(bootstrap: str) -> None:
     """Create the topics that are missing.
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -42,9 +43,14 @@ async def consume(subscription: Subscription, handle: Handle) -> None:
     starts again from the last commit. `handle` itself deals with records that can never
     succeed. A broker that lost everything is read from its beginning.
     """
+    await restarting(subscription, partial(_consume_until_it_fails, subscription, handle))
+
+
+async def restarting(subscription: Subscription, consuming: Callable[[], Awaitable[None]]) -> None:
+    """Run `consuming` for ever; when it fails, log it and start it again."""
     while True:
         try:
-            await _consume_until_it_fails(subscription, handle)
+            await consuming()
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - nothing may end the consumer; it is logged and tried again
@@ -55,27 +61,41 @@ async def consume(subscription: Subscription, handle: Handle) -> None:
 
 
 async def _consume_until_it_fails(subscription: Subscription, handle: Handle) -> None:
-    await ensure_topics(subscription.bootstrap)
-    consumer = await asyncio.to_thread(_open_consumer, subscription)
-    try:
+    async with open_consumer(subscription) as consumer:
         while True:
-            batches = await _to_its_end(consumer.poll, POLL_MS, subscription.max_records)
-            records = [_record(partition, raw) for partition, batch in batches.items() for raw in batch]
+            records = records_of(await to_its_end(consumer.poll, POLL_MS, subscription.max_records))
             if records:
                 with RECORD_SECONDS.labels(records[0].topic).time():
                     await handle(records)
                 RECORDS.labels(records[0].topic, "handled").inc(len(records))
-                await _to_its_end(consumer.commit)
+                await to_its_end(consumer.commit)
                 await asyncio.sleep(subscription.rest_seconds)
+
+
+@contextlib.asynccontextmanager
+async def open_consumer(subscription: Subscription, listener: Any = None) -> AsyncIterator[Any]:
+    """Give the group's consumer on topics that are there; `listener` is told of rebalances, in the driver's thread.
+
+    Raises:
+        BusUnavailable: the broker cannot be reached.
+    """
+    await ensure_topics(subscription.bootstrap)
+    consumer = await asyncio.to_thread(_consumer_of, subscription, listener)
+    try:
+        yield consumer
     finally:
         # Why it is closed matters more than that it cannot be, as when the broker is away.
         with contextlib.suppress(Exception):
             await asyncio.shield(asyncio.to_thread(consumer.close, autocommit=False))
 
 
-def _open_consumer(subscription: Subscription) -> Any:
-    return KafkaConsumer(
-        *subscription.topics,
+def records_of(batches: Mapping[Any, Sequence[Any]]) -> list[Record]:
+    """Return what a poll brought."""
+    return [_record(partition, raw) for partition, batch in batches.items() for raw in batch]
+
+
+def _consumer_of(subscription: Subscription, listener: Any) -> Any:
+    consumer = KafkaConsumer(
         bootstrap_servers=subscription.bootstrap,
         group_id=subscription.group,
         enable_auto_commit=False,
@@ -87,6 +107,8 @@ def _open_consumer(subscription: Subscription) -> Any:
         metadata_max_age_ms=5000,
         **CONNECTION | {"request_timeout_ms": 10_000},
     )
+    consumer.subscribe(subscription.topics, listener=listener)
+    return consumer
 
 
 def _record(partition: Any, raw: Any) -> Record:
@@ -94,7 +116,7 @@ def _record(partition: Any, raw: Any) -> Record:
     return Record(partition.topic, raw.key or b"", raw.value or b"", headers, partition.partition, raw.offset)
 
 
-async def _to_its_end(call: Callable[..., T], *arguments: Any) -> T:
+async def to_its_end(call: Callable[..., T], *arguments: Any) -> T:
     """Run a call in a thread, to its end also when cancelled: a consumer is for one thread at a time."""
     running = asyncio.create_task(asyncio.to_thread(call, *arguments))
     try:

@@ -12,7 +12,7 @@ from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 from services.common import index
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_CHANGED, open_producer
-from services.common.consuming import Subscription, consume
+from services.common.consuming import Subscription
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
 from services.common.server import Service, run, serve, stop_on_signal
@@ -24,8 +24,10 @@ from services.embed.adapters.parser_process import ParseLimits, open_parser
 from services.embed.adapters.tokens import HuggingFaceTokens
 from services.embed.chunking.chunker import Chunker, ChunkLimits
 from services.embed.consumer import GROUP, DocumentConsumer
+from services.embed.feeding import feed
 from services.embed.indexing import Indexer, Reader
 from services.embed.lanes import LaneLimits, open_lanes
+from services.embed.scheduling import Limits
 from services.embed.servicer import EmbedServicer
 from services.embed.settings import Settings
 from services.embed.writing import Writer
@@ -67,7 +69,7 @@ async def main() -> None:
             register=partial(embed_service_pb2_grpc.add_EmbedServiceServicer_to_server, EmbedServicer(lanes, name)),
             names=[embed_service_pb2.DESCRIPTOR.services_by_name["EmbedService"].full_name],
             pings=(warm, passages.ping, producer.ping),
-            tasks=(partial(consume, subscription, consumer.handle),),
+            tasks=(partial(feed, subscription, Limits(settings.ahead_records, settings.ahead_bytes), consumer.handle),),
         )
         await serve(service, stop)
 

@@ -21,7 +21,8 @@ from services.embed.records import change_of, dead_letter, indexed_record
 
 GROUP = "embed"
 SPAN = "documents.changed process"
-PATIENCE_SECONDS = 30.0
+# No longer: what waits here takes a place from other tenants; the records come again after a rest.
+PATIENCE_SECONDS = 5.0
 ATTEMPTS_ALONE = 3
 INTERNAL = "INTERNAL"
 

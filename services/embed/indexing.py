@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from services.common.blobs import BlobMissing, Blobs
 from services.common.errors import Unavailable
+from services.common.identity import system
 from services.embed.chunking.chunker import Chunker
 from services.embed.domain import (
     Change,
@@ -29,11 +30,8 @@ from services.embed.ports import DocumentParser, PassageIndex
 from services.embed.validation import refuse_unstorable
 from services.embed.writing import Draft, Plan, Writer
 
-# Documents that are parsed, embedded and written together, and how many such groups overlap:
-# while one is embedded, the next is parsed and the one before is written.
-_GROUP = 32
-_GROUPS_AT_ONCE = 3
 _BLOB_ATTEMPTS = 4
+_PART = "embed"
 
 T = TypeVar("T")
 
@@ -105,27 +103,18 @@ class Indexer:
 
     async def withdraw(self, change: Change) -> None:
         """Remove what is stored of a document whose newest version cannot be indexed."""
-        stored = await self._index.stored(change.tenant_id, [change.document_id])
-        await self._index.delete(change.tenant_id, [row.id for row in stored if row.version <= change.version])
+        identity = system(change.tenant_id, _PART)
+        stored = await self._index.stored(identity, [change.document_id])
+        await self._index.delete(identity, [row.id for row in stored if row.version <= change.version])
 
     async def _index_tenant(self, changes: Sequence[Change]) -> dict[tuple[str, str], Outcome | None]:
         stored: dict[str, list[StoredPassage]] = defaultdict(list)
-        for row in await self._index.stored(changes[0].tenant_id, [change.document_id for change in changes]):
+        identity = system(changes[0].tenant_id, _PART)
+        for row in await self._index.stored(identity, [change.document_id for change in changes]):
             stored[row.document_id].append(row)
-        at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
-
-        async def index_group(group: Sequence[Change]) -> list[Outcome | None]:
-            async with at_once:
-                plans = await _all(self._plan(change, stored[change.document_id]) for change in group)
-                return await self._writer.carry_out(group[0].tenant_id, plans)
-
-        groups = list(_groups(changes))
-        outcomes = await _all(index_group(group) for group in groups)
-        return {
-            change.key: outcome
-            for group, results in zip(groups, outcomes, strict=True)
-            for change, outcome in zip(group, results, strict=True)
-        }
+        plans = await _all(self._plan(change, stored[change.document_id]) for change in changes)
+        outcomes = await self._writer.carry_out(identity, plans)
+        return {change.key: outcome for change, outcome in zip(changes, outcomes, strict=True)}
 
     async def _plan(self, change: Change, stored: Sequence[StoredPassage]) -> Plan:
         newest = max((row.version for row in stored), default=0)
@@ -147,7 +136,8 @@ class Indexer:
 
     async def _rewritten(self, change: Change, ids: Sequence[str]) -> Plan:
         """Plan the same chunks and vectors under what else changed: readers, title, place."""
-        passages = [replace(passage, change=change) for passage in await self._index.passages(change.tenant_id, ids)]
+        stored = await self._index.passages(system(change.tenant_id, _PART), ids)
+        passages = [replace(passage, change=change) for passage in stored]
         if len(passages) != len(ids):
             return await self._rebuilt(change, ids)
         return Plan(Indexed(change.version, len(passages)), written=tuple(passages))
@@ -162,11 +152,6 @@ class Indexer:
         kept = {draft.id for draft in drafts}
         stale = tuple(id_ for id_ in ids if id_ not in kept)
         return Plan(Indexed(change.version, len(drafts)), drafts=drafts, stale_ids=stale)
-
-
-def _groups(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(changes), _GROUP):
-        yield changes[start : start + _GROUP]
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,4 +1,4 @@
-"""One model, two lanes: queries always go before documents, and what waits together is embedded together."""
+"""One model, two lanes: queries always go before documents, and tenants' documents take turns."""
 
 import asyncio
 import time
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.common.errors import ResourceExhausted
+from services.common.identity import Identity
 from services.embed.domain import InvalidVector, Vector
 from services.embed.metrics import BATCH_TEXTS, EMBED_SECONDS, QUEUE_SECONDS
 from services.embed.ports import Embedder
+from services.embed.rotation import Rotation
 
 QUERIES = "queries"
 DOCUMENTS = "documents"
 
-# Batches of documents that may wait; whoever brings more waits too.
-_DOCUMENT_BATCHES = 8
 _NORM_TOLERANCE = 1e-2
 
 
@@ -61,9 +61,8 @@ class Lanes:
         self._embedder = embedder
         self._limits = limits
         self._queries: deque[_Waiting] = deque()
-        self._documents: deque[list[_Waiting]] = deque()
+        self._documents: Rotation[list[_Waiting]] = Rotation()
         self._arrived = asyncio.Event()
-        self._room = asyncio.Semaphore(_DOCUMENT_BATCHES)
 
     async def embed_queries(self, texts: Sequence[str]) -> list[Vector]:
         """Return the vectors of `texts`, ahead of all documents.
@@ -79,14 +78,13 @@ class Lanes:
         self._arrived.set()
         return await asyncio.gather(*(item.future for item in waiting))
 
-    async def embed_documents(self, texts: Sequence[Text]) -> list[Vector | InvalidVector]:
-        """Return for each text its vector, or why it has none; waits while others' texts wait."""
+    async def embed_documents(self, identity: Identity, texts: Sequence[Text]) -> list[Vector | InvalidVector]:
+        """Return for each text its vector, or why it has none; tenants take turns, a batch each."""
         futures: dict[int, asyncio.Future[Vector]] = {}
         for batch in _batches(texts, self._limits.batch_tokens):
             waiting = [_waiting(texts[position].value) for position in batch]
             futures.update((position, item.future) for position, item in zip(batch, waiting, strict=True))
-            await self._room.acquire()
-            self._documents.append(waiting)
+            self._documents.add(identity.tenant_id, waiting)
             self._arrived.set()
         settled = await asyncio.gather(*(futures[position] for position in range(len(texts))), return_exceptions=True)
         return [_vector_or_fault(result) for result in settled]
@@ -105,11 +103,11 @@ class Lanes:
     def _next(self) -> tuple[str, list[_Waiting]]:
         if queries := self._next_queries():
             return QUERIES, queries
-        if not self._documents:
-            return DOCUMENTS, []
-        self._room.release()
-        # A batch whose caller went away still costs a turn, but no more than that.
-        return DOCUMENTS, [item for item in self._documents.popleft() if not item.future.done()] or self._next()[1]
+        while batch := self._documents.take():
+            # A batch whose caller went away needs no vectors.
+            if wanted := [item for item in batch if not item.future.done()]:
+                return DOCUMENTS, wanted
+        return DOCUMENTS, []
 
     def _next_queries(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

@@ -1,6 +1,6 @@
 """What `embed` counts and times."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.common.telemetry import SECONDS
 
@@ -13,3 +13,5 @@ BATCH_TEXTS = Histogram(
     "tandem_embed_batch_texts", "Texts embedded together.", ["lane"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)
 )
 QUEUE_SECONDS = Histogram("tandem_embed_queue_seconds", "A text's wait for its batch.", ["lane"], buckets=SECONDS)
+AHEAD_RECORDS = Gauge("tandem_embed_ahead_records", "Records that were read ahead and wait.")
+AHEAD_BYTES = Gauge("tandem_embed_ahead_bytes", "Size of the records that were read ahead and wait.")

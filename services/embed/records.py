@@ -10,6 +10,7 @@ from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common.bus import DOCUMENTS_DEAD, DOCUMENTS_INDEXED, Record, key_of, traced
 from services.embed.domain import Change, Deleted, Failed, Indexed, InvalidRecord, Outcome
+from services.embed.scheduling import Arrival
 
 
 def change_of(record: Record) -> Change:
@@ -44,6 +45,15 @@ def change_of(record: Record) -> Change:
         metadata=metadata,
         changed_at=changed_at,
     )
+
+
+def arrival_of(record: Record) -> Arrival:
+    """Return where a record waits; one that cannot be read waits by itself, and for nobody."""
+    try:
+        change = change_of(record)
+    except InvalidRecord:
+        return Arrival("", f"{record.topic}/{record.partition}/{record.offset}", 0, 0, record)
+    return Arrival(change.tenant_id, change.document_id, change.version, change.size_bytes, record)
 
 
 def indexed_record(change: Change, outcome: Outcome, now: datetime) -> Record:

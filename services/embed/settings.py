@@ -35,7 +35,9 @@ class Settings(ServerSettings):
     query_batch: int = Field(16, ge=1, description="Most query texts embedded together.")
     query_queue: int = Field(256, ge=1, description="Query texts that may wait; more are refused.")
 
-    batch_records: int = Field(200, ge=1, description="Most records taken from the event log at once.")
+    batch_records: int = Field(500, ge=1, description="Most records taken from the event log at once.")
+    ahead_records: int = Field(20_000, ge=1, description="Records read ahead of the work; then reading waits.")
+    ahead_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Size of the records read ahead of the work.")
     max_document_bytes: int = Field(64 * 1024 * 1024, ge=1, description="Larger documents are refused.")
     max_text_characters: int = Field(4_000_000, ge=1, description="Documents with more text are refused.")
     parse_seconds: float = Field(60.0, gt=0, description="Time that parsing one document may take.")

@@ -14,12 +14,13 @@ from tandem.ingest.v1 import secret_service_pb2 as secret_pb
 from tandem.ingest.v1 import secret_service_pb2_grpc as secret_rpc
 
 from services.common.blobs import Blobs
-from services.common.bus import DOCUMENTS_INDEXED, open_producer
+from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_INDEXED, open_producer
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
 from services.common.interceptors import signed_by
 from services.common.outbox import Outbox
+from services.common.pacing import open_pace
 from services.common.secrets import Envelope, SecretsSettings, keys_of
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
@@ -48,6 +49,10 @@ from services.ingest.sync import Syncer
 NAMES = tuple(
     service.full_name for file in (pb, secret_pb, erasure_pb) for service in file.DESCRIPTOR.services_by_name.values()
 )
+# The group that reads what is published, and how far it may be behind before backlogs wait here.
+# It reads at least twice as far ahead (EMBED_AHEAD_RECORDS), so that it sees whatever is published.
+READER = "embed"
+MOST_AHEAD = 10_000
 
 
 async def main() -> None:
@@ -118,8 +123,8 @@ def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector
 
 async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
     """Publish the outbox for ever, from when the broker is there."""
-    async with open_producer(bus) as producer:
-        await outbox.relay(sessions, producer)
+    async with open_producer(bus) as producer, open_pace(bus, READER, DOCUMENTS_CHANGED, MOST_AHEAD) as pace:
+        await outbox.relay(sessions, producer, pace)
 
 
 if __name__ == "__main__":

@@ -58,13 +58,14 @@ class Box:
             return (await session.execute(text(f'SELECT count(*) FROM "{self._table.schema}".outbox'))).scalar()
 
     @contextlib.asynccontextmanager
-    async def relaying(self, producer):
-        task = asyncio.create_task(self.outbox.relay(self.sessions, producer))
+    async def relaying(self, producer, pace=None):
+        task = asyncio.create_task(self.outbox.relay(self.sessions, producer, pace))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait({task})
+            assert task.cancelled(), task.exception()
 
     async def until_empty(self):
         async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -6,10 +6,12 @@ import threading
 import numpy as np
 import pytest
 
+from services.common.identity import system
 from services.embed.adapters.memory import MemoryEmbedder
 from services.embed.domain import InvalidVector
 from services.embed.lanes import LaneLimits, QueueFull, Text, open_lanes
 
+ACME = system("acme", "test")
 LIMITS = LaneLimits(query_batch=4, query_queue=8, batch_tokens=10)
 
 
@@ -49,7 +51,7 @@ async def until(condition):
 async def test_queries_that_wait_go_before_documents_and_together():
     embedder = HeldEmbedder()
     async with open_lanes(embedder, LIMITS) as lanes:
-        documents = asyncio.create_task(lanes.embed_documents([Text(f"d{n}", 10) for n in range(4)]))
+        documents = asyncio.create_task(lanes.embed_documents(ACME, [Text(f"d{n}", 10) for n in range(4)]))
         await until(lambda: embedder.batches)
         queries = [asyncio.create_task(lanes.embed_queries([f"q{n}"])) for n in range(6)]
         await asyncio.sleep(0)
@@ -62,7 +64,7 @@ async def test_documents_are_batched_by_length_and_come_back_in_order():
     embedder = HeldEmbedder()
     embedder.go.set()
     async with open_lanes(embedder, LIMITS) as lanes:
-        vectors = await lanes.embed_documents([Text("long", 9), Text("a", 2), Text("huge", 50), Text("b", 3)])
+        vectors = await lanes.embed_documents(ACME, [Text("long", 9), Text("a", 2), Text("huge", 50), Text("b", 3)])
     assert embedder.batches == [["a", "b"], ["long"], ["huge"]]
     expected = MemoryEmbedder().embed(["long", "a", "huge", "b"])
     assert np.array_equal(np.array(vectors), expected)
@@ -85,7 +87,7 @@ async def test_too_many_waiting_queries_are_refused():
 async def test_documents_wait_instead():
     embedder = HeldEmbedder()
     async with open_lanes(embedder, LIMITS) as lanes:
-        work = asyncio.create_task(lanes.embed_documents([Text(f"d{n}", 10) for n in range(100)]))
+        work = asyncio.create_task(lanes.embed_documents(ACME, [Text(f"d{n}", 10) for n in range(100)]))
         await until(lambda: embedder.batches)
         assert not work.done()
         embedder.go.set()
@@ -110,7 +112,7 @@ async def test_a_query_whose_caller_went_away_is_not_embedded():
 @pytest.mark.parametrize("bad", ["nan", "zero"])
 async def test_a_text_without_direction_spoils_no_other(bad):
     async with open_lanes(FaultyEmbedder(), LIMITS) as lanes:
-        good, fault = await lanes.embed_documents([Text("good", 1), Text(bad, 1)])
+        good, fault = await lanes.embed_documents(ACME, [Text("good", 1), Text(bad, 1)])
         with pytest.raises(InvalidVector):
             await lanes.embed_queries([bad])
     assert np.isfinite(good).all()
@@ -120,10 +122,10 @@ async def test_a_text_without_direction_spoils_no_other(bad):
 async def test_the_lanes_outlive_a_model_that_raises():
     async with open_lanes(FaultyEmbedder(), LIMITS) as lanes:
         with pytest.raises(ValueError, match="raise"):
-            await lanes.embed_documents([Text("raise", 1)])
+            await lanes.embed_documents(ACME, [Text("raise", 1)])
         assert len(await lanes.embed_queries(["still here"])) == 1
 
 
 async def test_no_texts_need_no_model():
     async with open_lanes(HeldEmbedder(), LIMITS) as lanes:
-        assert await lanes.embed_documents([]) == []
+        assert await lanes.embed_documents(ACME, []) == []
