@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from services.common.blobs import BlobMissing, Blobs
 from services.common.errors import Unavailable
+from services.common.identity import system
 from services.embed.chunking.chunker import Chunker
 from services.embed.domain import (
     Change,
@@ -34,6 +35,7 @@ from services.embed.writing import Draft, Plan, Writer
 _GROUP = 32
 _GROUPS_AT_ONCE = 3
 _BLOB_ATTEMPTS = 4
+_PART = "embed"
 
 T = TypeVar("T")
 
@@ -105,19 +107,21 @@ class Indexer:
 
     async def withdraw(self, change: Change) -> None:
         """Remove what is stored of a document whose newest version cannot be indexed."""
-        stored = await self._index.stored(change.tenant_id, [change.document_id])
-        await self._index.delete(change.tenant_id, [row.id for row in stored if row.version <= change.version])
+        identity = system(change.tenant_id, _PART)
+        stored = await self._index.stored(identity, [change.document_id])
+        await self._index.delete(identity, [row.id for row in stored if row.version <= change.version])
 
     async def _index_tenant(self, changes: Sequence[Change]) -> dict[tuple[str, str], Outcome | None]:
         stored: dict[str, list[StoredPassage]] = defaultdict(list)
-        for row in await self._index.stored(changes[0].tenant_id, [change.document_id for change in changes]):
+        identity = system(changes[0].tenant_id, _PART)
+        for row in await self._index.stored(identity, [change.document_id for change in changes]):
             stored[row.document_id].append(row)
         at_once = asyncio.Semaphore(_GROUPS_AT_ONCE)
 
         async def index_group(group: Sequence[Change]) -> list[Outcome | None]:
             async with at_once:
                 plans = await _all(self._plan(change, stored[change.document_id]) for change in group)
-                return await self._writer.carry_out(group[0].tenant_id, plans)
+                return await self._writer.carry_out(identity, plans)
 
         groups = list(_groups(changes))
         outcomes = await _all(index_group(group) for group in groups)
@@ -147,7 +151,8 @@ class Indexer:
 
     async def _rewritten(self, change: Change, ids: Sequence[str]) -> Plan:
         """Plan the same chunks and vectors under what else changed: readers, title, place."""
-        passages = [replace(passage, change=change) for passage in await self._index.passages(change.tenant_id, ids)]
+        stored = await self._index.passages(system(change.tenant_id, _PART), ids)
+        passages = [replace(passage, change=change) for passage in stored]
         if len(passages) != len(ids):
             return await self._rebuilt(change, ids)
         return Plan(Indexed(change.version, len(passages)), written=tuple(passages))

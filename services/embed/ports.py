@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.common.identity import Identity
 from services.embed.domain import Change, ParsedDocument, Passage, StoredPassage, Vector
 
 
@@ -40,7 +41,7 @@ class DocumentParser(Protocol):
 
 
 class PassageIndex(Protocol):
-    """The index of one embedding model, by tenant.
+    """The index of one embedding model, by the tenant of whom it is asked for.
 
     Every method raises IndexUnavailable where trying again may help.
     """
@@ -48,14 +49,14 @@ class PassageIndex(Protocol):
     async def ping(self) -> None:
         """Raise unless the index answers."""
 
-    async def stored(self, tenant_id: str, document_ids: Sequence[str]) -> list[StoredPassage]:
+    async def stored(self, identity: Identity, document_ids: Sequence[str]) -> list[StoredPassage]:
         """Return what is stored of the documents; all that was written before is seen."""
 
-    async def passages(self, tenant_id: str, ids: Sequence[str]) -> list[Passage]:
+    async def passages(self, identity: Identity, ids: Sequence[str]) -> list[Passage]:
         """Return whole passages, with vectors; ids that are not there are left out."""
 
-    async def upsert(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+    async def upsert(self, identity: Identity, passages: Sequence[Passage]) -> None:
         """Write passages, replacing those with the same ids."""
 
-    async def delete(self, tenant_id: str, ids: Sequence[str]) -> None:
+    async def delete(self, identity: Identity, ids: Sequence[str]) -> None:
         """Remove passages; ids that are not there are no error."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from services.common.identity import Identity
 from services.embed.domain import (
     Change,
     Chunk,
@@ -50,32 +51,32 @@ class Writer:
         self._index = index
         self._lanes = lanes
 
-    async def carry_out(self, tenant_id: str, plans: Sequence[Plan]) -> list[Outcome | None]:
+    async def carry_out(self, identity: Identity, plans: Sequence[Plan]) -> list[Outcome | None]:
         """Write what is planned, then remove what is stale, and return each plan's outcome.
 
         The first passage of each document is written after all its others: a document that
         has one is complete.
         """
         report = _Report()
-        await self._write(tenant_id, [passage for plan in plans for passage in plan.written])
+        await self._write(identity, [passage for plan in plans for passage in plan.written])
         drafts = [draft for plan in plans for draft in plan.drafts]
         for first in (False, True):
             for wave in _waves([draft for draft in drafts if (draft.ordinal == 0) is first]):
-                await self._write(tenant_id, await self._passages(tenant_id, wave, report))
+                await self._write(identity, await self._passages(identity, wave, report))
         stale = [id_ for plan in plans for id_ in (*plan.stale_ids, *report.withdrawn(plan))]
-        await self._index.delete(tenant_id, stale)
+        await self._index.delete(identity, stale)
         return [report.outcome_of(plan) for plan in plans]
 
-    async def _write(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+    async def _write(self, identity: Identity, passages: Sequence[Passage]) -> None:
         heads = [passage for passage in passages if passage.ordinal == 0]
         for some in ([passage for passage in passages if passage.ordinal != 0], heads):
             if some:
-                await self._index.upsert(tenant_id, some)
+                await self._index.upsert(identity, some)
 
-    async def _passages(self, tenant_id: str, drafts: Sequence[Draft], report: "_Report") -> list[Passage]:
+    async def _passages(self, identity: Identity, drafts: Sequence[Draft], report: "_Report") -> list[Passage]:
         """Return the drafts with their vectors; a document that has a text without one is reported."""
         wanted = [draft.id for draft in drafts if draft.is_stored]
-        found = await self._index.passages(tenant_id, wanted) if wanted else []
+        found = await self._index.passages(identity, wanted) if wanted else []
         vectors: dict[str, Vector | InvalidVector] = {passage.id: passage.vector for passage in found}
         new = [draft for draft in drafts if draft.id not in vectors]
         embedded = await self._lanes.embed_documents([Text(d.chunk.embedded_text, d.chunk.tokens) for d in new])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from services.common import index
+from services.common.identity import system
 from services.embed.adapters.memory import MemoryPassageIndex
 from services.embed.adapters.milvus import IndexUnavailable, MilvusPassageIndex
 from services.embed.domain import Change, Chunk, Passage, StoredPassage
@@ -27,6 +28,10 @@ async def passages(request):
 @pytest.fixture
 def tenant():
     return f"t-{uuid.uuid4().hex}"
+
+
+def embed(tenant):
+    return system(tenant, "embed")
 
 
 def passage(tenant, document="d", version=1, ordinal=0, **fields):
@@ -52,57 +57,57 @@ def passage(tenant, document="d", version=1, ordinal=0, **fields):
 
 async def test_a_tenant_without_passages_has_none(passages, tenant):
     await passages.ping()
-    assert await passages.stored(tenant, ["d"]) == []
-    assert await passages.passages(tenant, ["d-0"]) == []
-    await passages.delete(tenant, ["d-0"])
+    assert await passages.stored(embed(tenant), ["d"]) == []
+    assert await passages.passages(embed(tenant), ["d-0"]) == []
+    await passages.delete(embed(tenant), ["d-0"])
 
 
 async def test_what_is_written_is_read_back_at_once_and_whole(passages, tenant):
     written = passage(tenant)
-    await passages.upsert(tenant, [written])
-    assert await passages.stored(tenant, ["d"]) == [StoredPassage("d-0", "d", 1, 0, "c" * 64)]
-    (read,) = await passages.passages(tenant, ["d-0", "not-there"])
+    await passages.upsert(embed(tenant), [written])
+    assert await passages.stored(embed(tenant), ["d"]) == [StoredPassage("d-0", "d", 1, 0, "c" * 64)]
+    (read,) = await passages.passages(embed(tenant), ["d-0", "not-there"])
     assert np.array_equal(read.vector, written.vector)
     assert replace(read, vector=None) == replace(written, vector=None)
 
 
 async def test_writing_again_replaces(passages, tenant):
-    await passages.upsert(tenant, [passage(tenant), passage(tenant, ordinal=1)])
-    await passages.upsert(tenant, [passage(tenant, version=2, readers=())])
-    stored = await passages.stored(tenant, ["d"])
+    await passages.upsert(embed(tenant), [passage(tenant), passage(tenant, ordinal=1)])
+    await passages.upsert(embed(tenant), [passage(tenant, version=2, readers=())])
+    stored = await passages.stored(embed(tenant), ["d"])
     assert sorted((row.id, row.version) for row in stored) == [("d-0", 2), ("d-1", 1)]
-    assert (await passages.passages(tenant, ["d-0"]))[0].change.readers == ()
+    assert (await passages.passages(embed(tenant), ["d-0"]))[0].change.readers == ()
 
 
 async def test_only_what_is_named_is_deleted(passages, tenant):
-    await passages.upsert(tenant, [passage(tenant, ordinal=n) for n in range(3)])
-    await passages.delete(tenant, ["d-0", "d-2", "not-there"])
-    assert [row.id for row in await passages.stored(tenant, ["d"])] == ["d-1"]
-    await passages.delete(tenant, [])
-    assert [row.id for row in await passages.stored(tenant, ["d"])] == ["d-1"]
+    await passages.upsert(embed(tenant), [passage(tenant, ordinal=n) for n in range(3)])
+    await passages.delete(embed(tenant), ["d-0", "d-2", "not-there"])
+    assert [row.id for row in await passages.stored(embed(tenant), ["d"])] == ["d-1"]
+    await passages.delete(embed(tenant), [])
+    assert [row.id for row in await passages.stored(embed(tenant), ["d"])] == ["d-1"]
 
 
 async def test_several_documents_are_asked_for_at_once(passages, tenant):
-    await passages.upsert(tenant, [passage(tenant, document=name) for name in ("a", 'b"]', "c é")])
-    stored = await passages.stored(tenant, ["a", 'b"]', "c é", "missing"])
+    await passages.upsert(embed(tenant), [passage(tenant, document=name) for name in ("a", 'b"]', "c é")])
+    stored = await passages.stored(embed(tenant), ["a", 'b"]', "c é", "missing"])
     assert sorted(row.document_id for row in stored) == ["a", 'b"]', "c é"]
 
 
 async def test_tenants_do_not_see_each_other(passages, tenant):
-    await passages.upsert(tenant, [passage(tenant)])
-    assert await passages.stored(tenant + "x", ["d"]) == []
-    await passages.delete(tenant + "x", ["d-0"])
-    assert len(await passages.stored(tenant, ["d"])) == 1
+    await passages.upsert(embed(tenant), [passage(tenant)])
+    assert await passages.stored(embed(tenant + "x"), ["d"]) == []
+    await passages.delete(embed(tenant + "x"), ["d-0"])
+    assert len(await passages.stored(embed(tenant), ["d"])) == 1
 
 
 async def test_more_passages_than_one_request_takes_all_arrive(passages, tenant):
     many = [passage(tenant, ordinal=n) for n in range(1201)]
-    await passages.upsert(tenant, many)
-    stored = await passages.stored(tenant, ["d"])
+    await passages.upsert(embed(tenant), many)
+    stored = await passages.stored(embed(tenant), ["d"])
     assert {row.ordinal for row in stored} == set(range(1201))
-    assert len(await passages.passages(tenant, [row.id for row in stored])) == 1201
-    await passages.delete(tenant, [row.id for row in stored])
-    assert await passages.stored(tenant, ["d"]) == []
+    assert len(await passages.passages(embed(tenant), [row.id for row in stored])) == 1201
+    await passages.delete(embed(tenant), [row.id for row in stored])
+    assert await passages.stored(embed(tenant), ["d"]) == []
 
 
 async def test_the_largest_values_are_taken(passages, tenant):
@@ -114,8 +119,8 @@ async def test_the_largest_values_are_taken(passages, tenant):
         readers=tuple(f"user:{n:05}{'x' * 246}" for n in range(index.MAX_READERS)),
     )
     large = replace(largest, chunk=replace(largest.chunk, text="漢" * 21_845))
-    await passages.upsert(tenant, [large])
-    (read,) = await passages.passages(tenant, ["d-0"])
+    await passages.upsert(embed(tenant), [large])
+    (read,) = await passages.passages(embed(tenant), ["d-0"])
     assert len(read.change.readers) == index.MAX_READERS
     assert read.chunk.text == large.chunk.text
 
@@ -126,9 +131,9 @@ async def test_two_replicas_may_make_a_tenants_collection_at_once(milvus_uri, te
     clients = [index.open_milvus(milvus_uri) for _ in range(2)]
     replicas = [MilvusPassageIndex(client, "contract", DIMENSIONS) for client in clients]
     await asyncio.gather(
-        *(replica.upsert(tenant, [passage(tenant, ordinal=number)]) for number, replica in enumerate(replicas))
+        *(replica.upsert(embed(tenant), [passage(tenant, ordinal=number)]) for number, replica in enumerate(replicas))
     )
-    assert len(await replicas[0].stored(tenant, ["d"])) == 2
+    assert len(await replicas[0].stored(embed(tenant), ["d"])) == 2
     for client in clients:
         await client.close()
 
@@ -136,14 +141,14 @@ async def test_two_replicas_may_make_a_tenants_collection_at_once(milvus_uri, te
 async def test_a_collection_that_was_released_or_dropped_is_there_again_at_the_second_try(milvus_uri, tenant):
     client = index.open_milvus(milvus_uri)
     passages = MilvusPassageIndex(client, "contract", DIMENSIONS)
-    await passages.upsert(tenant, [passage(tenant)])
+    await passages.upsert(embed(tenant), [passage(tenant)])
     name = index.collection_of(tenant, "contract")
 
     await client.release_collection(name, timeout=10)
-    assert len(await _second_try(passages.stored, tenant, ["d"])) == 1
+    assert len(await _second_try(passages.stored, embed(tenant), ["d"])) == 1
     await client.drop_collection(name, timeout=10)
-    await _second_try(passages.upsert, tenant, [passage(tenant)])
-    assert len(await passages.stored(tenant, ["d"])) == 1
+    await _second_try(passages.upsert, embed(tenant), [passage(tenant)])
+    assert len(await passages.stored(embed(tenant), ["d"])) == 1
     await client.close()
 
 

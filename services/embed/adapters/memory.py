@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from services.common.identity import Identity
 from services.embed.domain import Passage, StoredPassage, Vector
 
 
@@ -17,7 +18,7 @@ class MemoryPassageIndex:
     async def ping(self) -> None:
         """Answer."""
 
-    async def stored(self, tenant_id: str, document_ids: Sequence[str]) -> list[StoredPassage]:
+    async def stored(self, identity: Identity, document_ids: Sequence[str]) -> list[StoredPassage]:
         """Return what is stored of the documents."""
         wanted = set(document_ids)
         return [
@@ -28,23 +29,23 @@ class MemoryPassageIndex:
                 ordinal=passage.ordinal,
                 content_digest=passage.change.content_digest,
             )
-            for passage in self._tenants.get(tenant_id, {}).values()
+            for passage in self._tenants.get(identity.tenant_id, {}).values()
             if passage.change.document_id in wanted
         ]
 
-    async def passages(self, tenant_id: str, ids: Sequence[str]) -> list[Passage]:
+    async def passages(self, identity: Identity, ids: Sequence[str]) -> list[Passage]:
         """Return whole passages; ids that are not there are left out."""
-        known = self._tenants.get(tenant_id, {})
+        known = self._tenants.get(identity.tenant_id, {})
         return [known[id_] for id_ in ids if id_ in known]
 
-    async def upsert(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+    async def upsert(self, identity: Identity, passages: Sequence[Passage]) -> None:
         """Write passages, replacing those with the same ids."""
-        self._tenants.setdefault(tenant_id, {}).update((passage.id, passage) for passage in passages)
+        self._tenants.setdefault(identity.tenant_id, {}).update((passage.id, passage) for passage in passages)
 
-    async def delete(self, tenant_id: str, ids: Sequence[str]) -> None:
+    async def delete(self, identity: Identity, ids: Sequence[str]) -> None:
         """Remove passages; ids that are not there are no error."""
         for id_ in ids:
-            self._tenants.get(tenant_id, {}).pop(id_, None)
+            self._tenants.get(identity.tenant_id, {}).pop(id_, None)
 
 
 class MemoryEmbedder:

@@ -12,6 +12,7 @@ from pymilvus.exceptions import ErrorCode
 
 from services.common import index
 from services.common.errors import Unavailable
+from services.common.identity import Identity
 from services.embed.adapters.milvus_rows import FIELDS, passage_of, row_of, stored_of
 from services.embed.domain import Passage, StoredPassage
 
@@ -49,32 +50,32 @@ class MilvusPassageIndex:
         async with self._translated():
             await self._client.list_collections(timeout=TIMEOUT_SECONDS)
 
-    async def stored(self, tenant_id: str, document_ids: Sequence[str]) -> list[StoredPassage]:
+    async def stored(self, identity: Identity, document_ids: Sequence[str]) -> list[StoredPassage]:
         """Return what is stored of the documents; all that was written before is seen."""
         rows = await self._query(
-            tenant_id,
+            identity.tenant_id,
             output_fields=_STORED_FIELDS,
             filter=f"{index.DOCUMENT_ID} in {index.literal(list(document_ids))}",
         )
         return [stored_of(row) for row in rows]
 
-    async def passages(self, tenant_id: str, ids: Sequence[str]) -> list[Passage]:
+    async def passages(self, identity: Identity, ids: Sequence[str]) -> list[Passage]:
         """Return whole passages, with vectors; ids that are not there are left out."""
         found: list[Passage] = []
         for some in _runs(ids):
-            rows = await self._query(tenant_id, output_fields=FIELDS, ids=some)
-            found.extend(passage_of(tenant_id, row) for row in rows)
+            rows = await self._query(identity.tenant_id, output_fields=FIELDS, ids=some)
+            found.extend(passage_of(identity.tenant_id, row) for row in rows)
         return found
 
-    async def upsert(self, tenant_id: str, passages: Sequence[Passage]) -> None:
+    async def upsert(self, identity: Identity, passages: Sequence[Passage]) -> None:
         """Write passages, in their order, replacing those with the same ids."""
-        name = await self._existing(tenant_id) or await self._created(tenant_id)
+        name = await self._existing(identity.tenant_id) or await self._created(identity.tenant_id)
         for rows in _requests([row_of(passage) for passage in passages]):
             await self._call(name, self._client.upsert(name, data=rows, timeout=TIMEOUT_SECONDS))
 
-    async def delete(self, tenant_id: str, ids: Sequence[str]) -> None:
+    async def delete(self, identity: Identity, ids: Sequence[str]) -> None:
         """Remove passages; ids that are not there are no error."""
-        name = await self._existing(tenant_id) if ids else None
+        name = await self._existing(identity.tenant_id) if ids else None
         if name:
             for some in _runs(ids):
                 await self._call(name, self._client.delete(name, ids=some, timeout=TIMEOUT_SECONDS))

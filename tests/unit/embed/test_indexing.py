@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.common.blobs import Blobs, digest_of
+from services.common.identity import system
 from services.embed import indexing
 from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
 from services.embed.chunking.chunker import Chunker, ChunkLimits
@@ -14,6 +15,7 @@ from services.embed.indexing import Indexer, Reader
 from services.embed.lanes import LaneLimits, open_lanes
 from services.embed.writing import Writer
 
+T = system("t", "test")
 TEXT = "# A\n\nfirst\n\n# B\n\nsecond\n\n# C\n\nthird"
 
 
@@ -37,13 +39,13 @@ class CrashingIndex(MemoryPassageIndex):
         super().__init__()
         self.writes_left = 1000
 
-    async def upsert(self, tenant_id, passages):
+    async def upsert(self, identity, passages):
         self._take()
-        await super().upsert(tenant_id, passages)
+        await super().upsert(identity, passages)
 
-    async def delete(self, tenant_id, ids):
+    async def delete(self, identity, ids):
         self._take()
-        await super().delete(tenant_id, ids)
+        await super().delete(identity, ids)
 
     def _take(self):
         if self.writes_left == 0:
@@ -69,8 +71,8 @@ class Platform:
         return (await self.indexer.index([await self.change(version, text, **fields)]))[0]
 
     async def stored(self, document="d"):
-        rows = await self.index.stored("t", [document])
-        return sorted(await self.index.passages("t", [row.id for row in rows]), key=lambda row: row.ordinal)
+        rows = await self.index.stored(T, [document])
+        return sorted(await self.index.passages(T, [row.id for row in rows]), key=lambda row: row.ordinal)
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ async def test_the_same_text_in_two_documents_and_tenants_is_apart(platform):
     await platform.indexer.index([foreign])
     await platform.index_one(2, deleted=True)
     assert len(await texts(platform, "other")) == 3
-    assert len(await platform.index.stored("u", ["d"])) == 3
+    assert len(await platform.index.stored(system("u", "test"), ["d"])) == 3
 
 
 async def test_unchanged_content_is_neither_parsed_nor_embedded(platform):
