@@ -7,7 +7,7 @@ import random
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 
 from services.cli import parts, postgres
 from services.cli.addresses import FREE_RANGE, is_taken
+from tests.manifest import Manifest, open_manifest
 
 START_SECONDS = 30
 
@@ -87,6 +88,13 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, _until_it_answers(postgres.url_of(folder / "data"), process)).result()
         yield postgres.url_of(folder / "data")
+
+
+@pytest.fixture
+async def manifest(database_url: str) -> AsyncIterator[Manifest]:
+    """Ingest's manifest on the real PostgreSQL."""
+    async with open_manifest(database_url) as manifest:
+        yield manifest
 
 
 async def _until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:

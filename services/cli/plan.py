@@ -105,8 +105,8 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
     wired = {
         "ingest": {"DATABASE_URL": database, "BUS": bus, "BLOBS": blobs},
         "embed": {"BUS": bus, "BLOBS": blobs, "MILVUS_URI": milvus, "CACHE": str(cache / "embed")},
-        "retrieve": {"MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
-        "generate": {"ENGINE": choices.engine, "CACHE": str(cache / "generate")},
+        "retrieve": {"DATABASE_URL": database, "MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
+        "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
         "feedback": {"DATABASE_URL": database, "BUS": bus},
         GATEWAY: {"DATABASE_URL": database, "BUS": bus}
         | {f"{name.upper()}_ADDRESS": at.of(name) for name in ("ingest", "retrieve", "generate", "feedback")},

@@ -6,7 +6,7 @@ import grpc
 import orjson
 
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
-from services.common.server import MAX_MESSAGE_BYTES
+from services.common.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.telemetry import inject
 
 SERVICE_CONFIG = {
@@ -40,6 +40,8 @@ def open_channel(address: str) -> grpc.aio.Channel:
             ("grpc.service_config", orjson.dumps(SERVICE_CONFIG).decode()),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ),

@@ -9,6 +9,7 @@ from services.common.client import Outgoing, open_channel
 from services.common.identity import IdentitySigner
 from services.common.index import open_milvus
 from services.common.interceptors import signed_by
+from services.common.permissions import open_permissions
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
@@ -28,8 +29,9 @@ async def main() -> None:
         channel = await stack.enter_async_context(open_channel(settings.embed_address))
         milvus = open_milvus(settings.milvus_uri, settings.milvus_token.get_secret_value())
         stack.push_async_callback(milvus.close)
+        permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
         embedder, index = GrpcQueryEmbedder(channel), MilvusPassageIndex(milvus)
-        servicer = RetrieveServicer(embedder, index, Outgoing(signer))
+        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer))
         await serve(
             Service(
                 address=settings.address,
@@ -39,7 +41,7 @@ async def main() -> None:
                     servicer, server
                 ),
                 names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
-                pings=(index.ping, embedder.ping),
+                pings=(index.ping, permissions.ping, embedder.ping),
             )
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import InvalidArgument
+from services.common.identity import Identity
 from services.common.text import printable
 
 MAX_QUERY_CHARACTERS = 8000
@@ -129,12 +130,17 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What an index is asked: whose passages, for whom, and like what."""
+    """What an index is asked: for whom, with the sets of readers that they are in, and like what."""
 
-    tenant_id: str
-    principals: tuple[str, ...]
+    identity: Identity
+    sets: tuple[str, ...]
     query: Query
     embedded: Embedded
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """Everything that the index may know a reader as."""
+        return (*self.identity.principals, *self.sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ class Hit:
     page: int
     changed_at_ms: int
     metadata: Mapping[str, object]
+    suspicions: tuple[str, ...]
     score: float
 
 
@@ -175,6 +182,7 @@ class Passage:
     best: Hit
     text: str
     end_offset: int
+    suspicions: tuple[str, ...]
 
 
 def passages_of(hits: Sequence[Hit], top_k: int) -> list[Passage]:
@@ -213,21 +221,26 @@ def _runs(hits: list[Hit]) -> Iterator[Passage]:
     """Yield the passages of one document's hits."""
     in_order = sorted(hits, key=lambda hit: (hit.start_offset, hit.ordinal))
     previous = in_order[0]
-    passage = Passage(previous, previous, previous.text, previous.end_offset)
+    passage = _begun(previous)
     for hit in in_order[1:]:
         if hit.ordinal == previous.ordinal + 1 or hit.start_offset < passage.end_offset:
             passage = _extended(passage, hit)
         else:
             yield passage
-            passage = Passage(hit, hit, hit.text, hit.end_offset)
+            passage = _begun(hit)
         previous = hit
     yield passage
+
+
+def _begun(hit: Hit) -> Passage:
+    return Passage(hit, hit, hit.text, hit.end_offset, hit.suspicions)
 
 
 def _extended(passage: Passage, hit: Hit) -> Passage:
     best = max(passage.best, hit, key=lambda one: one.score)
     end_offset = max(passage.end_offset, hit.end_offset)
-    return Passage(passage.first, best, _joined(passage, hit), end_offset)
+    suspicions = tuple(dict.fromkeys((*passage.suspicions, *hit.suspicions)))
+    return Passage(passage.first, best, _joined(passage, hit), end_offset, suspicions)
 
 
 def _joined(passage: Passage, hit: Hit) -> str:

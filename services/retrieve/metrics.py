@@ -9,9 +9,14 @@ from services.common.telemetry import SECONDS, tracer
 
 EMBED = "embed"
 SEARCH = "search"
+SETS = "sets"
+PERMISSIONS = "permissions"
 
 SEARCHES = Counter("tandem_retrieve_searches_total", "Searches answered, by whether they found anything.", ["outcome"])
 PASSAGES = Histogram("tandem_retrieve_passages", "Passages in an answer.", buckets=(0, 1, 2, 4, 8, 16, 32, 64, 100))
+HITS_WITHHELD = Counter(
+    "tandem_retrieve_hits_withheld_total", "Hits that the index let through and the manifest did not."
+)
 STAGE_SECONDS = Histogram(
     "tandem_retrieve_stage_duration_seconds", "One stage of a search.", ["stage"], buckets=SECONDS
 )

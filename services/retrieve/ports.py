@@ -1,9 +1,11 @@
 """What the service needs of others: an index of passages, and an embedder of queries."""
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from services.common.client import CallOptions
 from services.common.errors import Unavailable
+from services.common.identity import Identity
 from services.retrieve.domain import Embedded, Found, Search
 
 
@@ -25,7 +27,7 @@ class PassageIndex(Protocol):
     """Chunks, searched by meaning and by words at once."""
 
     async def search(self, search: Search) -> Found:
-        """Return the chunks that the principals may read and the filter lets through, best first.
+        """Return the chunks that the search's principals may read and the filter lets through, best first.
 
         A tenant that has no index yet, or nobody to read as, gets no hits.
 
@@ -44,4 +46,16 @@ class QueryEmbedder(Protocol):
         Raises:
             EmbedderUnavailable: the embedder does not answer.
         """
+        ...
+
+
+class Readership(Protocol):
+    """Who may read what now, whatever the index says. Every method raises PermissionsUnavailable when it cannot tell."""
+
+    async def sets_of(self, identity: Identity) -> tuple[str, ...]:
+        """Return, as principals of the index, the sets of readers that `identity` is in."""
+        ...
+
+    async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
+        """Return those of the documents that `identity` may read, each with whether everybody in the tenant may."""
         ...

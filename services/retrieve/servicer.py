@@ -1,6 +1,8 @@
 """The gRPC face of retrieval."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -9,10 +11,21 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 
 from services.common.client import Outgoing
-from services.common.identity import caller
-from services.retrieve.domain import Filter, Found, InvalidFilter, Passage, Scalar, Search, passages_of, query_of
-from services.retrieve.metrics import EMBED, SEARCH, answered, stage
-from services.retrieve.ports import PassageIndex, QueryEmbedder
+from services.common.identity import Identity, caller
+from services.retrieve.domain import (
+    Embedded,
+    Filter,
+    Hit,
+    InvalidFilter,
+    Passage,
+    Query,
+    Scalar,
+    Search,
+    passages_of,
+    query_of,
+)
+from services.retrieve.metrics import EMBED, HITS_WITHHELD, PERMISSIONS, SEARCH, SETS, answered, stage
+from services.retrieve.ports import PassageIndex, QueryEmbedder, Readership
 
 EMBED_SECONDS = 5.0
 
@@ -22,23 +35,48 @@ _NANOS = 1_000_000_000
 
 
 class RetrieveServicer(retrieve_service_pb2_grpc.RetrieveServiceServicer):
-    """Embeds a query, searches the caller's index with it, and merges what is found."""
+    """Embeds a query, searches the caller's index with it, and merges what the caller may still read of it."""
 
-    def __init__(self, embedder: QueryEmbedder, index: PassageIndex, outgoing: Outgoing) -> None:
+    def __init__(
+        self, embedder: QueryEmbedder, index: PassageIndex, readership: Readership, outgoing: Outgoing
+    ) -> None:
         self._embedder = embedder
         self._index = index
+        self._readership = readership
         self._outgoing = outgoing
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
         identity = caller()
         query = query_of(request.query, request.top_k, _filter_of(request.filter))
-        with stage(EMBED):
-            embedded = await self._embedder.embed(query.text, self._outgoing(identity, context, EMBED_SECONDS))
+        # Where one fails the other ends by itself: both have limits of seconds.
+        embedded, sets = await asyncio.gather(self._embedded(query, identity, context), self._sets(identity))
         with stage(SEARCH):
-            found = await self._index.search(Search(identity.tenant_id, identity.principals, query, embedded))
-        passages = passages_of(found.hits, query.top_k)
+            found = await self._index.search(Search(identity, sets, query, embedded))
+        public = await self._readable(identity, found.hits)
+        passages = passages_of([hit for hit in found.hits if hit.document_id in public], query.top_k)
         answered(len(passages))
-        return _response(found, passages, embedded.model)
+        return pb.RetrieveResponse(
+            passages=[_message(passage, public[passage.first.document_id]) for passage in passages],
+            index_version=found.index_version,
+            model=embedded.model,
+        )
+
+    async def _embedded(self, query: Query, identity: Identity, context: Any) -> Embedded:
+        # What a text means is the same for every reader, and principals can be many.
+        bare = replace(identity, principals=())
+        with stage(EMBED):
+            return await self._embedder.embed(query.text, self._outgoing(bare, context, EMBED_SECONDS))
+
+    async def _sets(self, identity: Identity) -> tuple[str, ...]:
+        with stage(SETS):
+            return await self._readership.sets_of(identity)
+
+    async def _readable(self, identity: Identity, hits: Sequence[Hit]) -> Mapping[str, bool]:
+        """Return the documents of `hits` that the caller may read now, each with whether everybody may."""
+        with stage(PERMISSIONS):
+            readable = await self._readership.readable(identity, {hit.document_id for hit in hits})
+        HITS_WITHHELD.inc(sum(hit.document_id not in readable for hit in hits))
+        return readable
 
 
 def _filter_of(message: pb.RetrieveFilter) -> Filter:
@@ -68,11 +106,7 @@ def _scalar(name: str, value: Value) -> Scalar:
     raise InvalidFilter("metadata compares with strings, numbers and booleans only", field=name)
 
 
-def _response(found: Found, passages: list[Passage], model: str) -> pb.RetrieveResponse:
-    return pb.RetrieveResponse(passages=map(_message, passages), index_version=found.index_version, model=model)
-
-
-def _message(passage: Passage) -> pb.Passage:
+def _message(passage: Passage, public: bool) -> pb.Passage:  # noqa: FBT001 - a fact about the passage, not a switch
     first, best = passage.first, passage.best
     return pb.Passage(
         chunk_id=best.chunk_id,
@@ -90,6 +124,8 @@ def _message(passage: Passage) -> pb.Passage:
         changed_at=Timestamp(seconds=first.changed_at_ms // 1000, nanos=first.changed_at_ms % 1000 * 1_000_000),
         metadata=_struct(first.metadata),
         page=first.page,
+        restricted=not public,
+        suspicions=passage.suspicions,
     )
 
 

@@ -7,12 +7,15 @@ from services.common.settings import ServerSettings
 
 
 class Settings(ServerSettings):
-    """Where the index and the embedder are."""
+    """Where the index, the manifest and the embedder are."""
 
     model_config = SettingsConfigDict(env_prefix="RETRIEVE_", frozen=True)
 
     milvus_uri: str = Field(description="Where Milvus listens, such as http://127.0.0.1:19530.")
     milvus_token: SecretStr = Field(
         SecretStr(""), description="Milvus' user:password, or empty where it asks for none."
+    )
+    database_url: SecretStr = Field(
+        description="PostgreSQL with ingest's manifest, as SQLAlchemy's URL with the asyncpg driver."
     )
     embed_address: str = Field(description="host:port of the embed service.")

@@ -130,6 +130,23 @@ async def test_only_who_may_read_a_chunk_finds_it(store):
     assert await store.found(principals=("user:bo", "user:", "")) == []
 
 
+async def test_a_set_of_readers_finds_what_is_given_to_the_set(store):
+    await store.write(row("set", readers=["set:s1"]), row("other", readers=["set:s2"]))
+    assert await store.found(principals=("user:ada",), sets=("set:s1",)) == ["set"]
+
+
+async def test_a_reader_with_thousands_of_principals_finds_what_the_last_of_them_may_read(store):
+    groups = tuple(f"group:{number:05}-{'x' * 40}" for number in range(5000))
+    await store.write(row("last", readers=[groups[-1]]), row("other", readers=["group:other"]))
+    assert await store.found(principals=groups) == ["last"]
+
+
+async def test_a_hit_carries_its_suspicions(store):
+    await store.write(row("odd", suspicions=["role-markup", "tool-markup"]))
+    (hit,) = (await store.index.search(search(tenant_id=store.tenant_id))).hits
+    assert hit.suspicions == ("role-markup", "tool-markup")
+
+
 async def test_without_principals_nothing_is_found(store):
     await store.write(row("public"), row("nobody", readers=[]))
     assert await store.found(principals=()) == []

@@ -54,6 +54,7 @@ def row_of(passage: Passage) -> index.Row:
         index.PAGE: chunk.page,
         index.CONTENT_DIGEST: change.content_digest,
         index.METADATA: dict(change.metadata),
+        index.SUSPICIONS: [],
         index.CHANGED_AT: change.changed_at,
     }
 

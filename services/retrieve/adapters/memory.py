@@ -1,13 +1,15 @@
-"""A passage index and an embedder in memory, for tests and for trying things out."""
+"""A passage index, its readership and an embedder in memory, for tests and for trying things out."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from services.common import index
 from services.common.client import CallOptions
+from services.common.identity import EVERYONE, Identity
+from services.common.permissions import SET_PREFIX
 from services.retrieve.adapters.rows import hit_of
 from services.retrieve.domain import Embedded, Filter, Found, Search, Vector
 
@@ -31,7 +33,7 @@ class MemoryPassageIndex:
         self._collections[collection].update({str(row[index.ID]): dict(row) for row in rows})
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.tenant_id, search.embedded.model)
+        collection = index.collection_of(search.identity.tenant_id, search.embedded.model)
         if collection not in self._collections:
             return Found("", ())
         readable = {
@@ -76,6 +78,27 @@ def _fused(*rankings: Sequence[str]) -> dict[str, float]:
         for rank, chunk_id in enumerate(ranking, start=1):
             scores[chunk_id] = scores.get(chunk_id, 0.0) + 1 / (RRF_K + rank)
     return scores
+
+
+class MemoryReadership:
+    """A Readership of each document's readers, and each set's members, by tenant and id."""
+
+    def __init__(self) -> None:
+        self.readers: dict[tuple[str, str], frozenset[str]] = {}
+        self.members: dict[tuple[str, str], frozenset[str]] = {}
+
+    async def sets_of(self, identity: Identity) -> tuple[str, ...]:
+        own = frozenset(identity.principals)
+        return tuple(
+            SET_PREFIX + set_id
+            for (tenant_id, set_id), members in self.members.items()
+            if tenant_id == identity.tenant_id and members & own
+        )
+
+    async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
+        known = {one: self.readers.get((identity.tenant_id, one), frozenset()) for one in document_ids}
+        own = frozenset(identity.principals)
+        return {one: EVERYONE in readers for one, readers in known.items() if readers & own}
 
 
 class MemoryQueryEmbedder:

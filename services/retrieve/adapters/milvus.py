@@ -38,7 +38,7 @@ class MilvusPassageIndex:
             await self._client.list_collections(timeout=PING_SECONDS)
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.tenant_id, search.embedded.model)
+        collection = index.collection_of(search.identity.tenant_id, search.embedded.model)
         if not search.principals:
             return Found(collection, ())
         try:

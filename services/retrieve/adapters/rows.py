@@ -21,6 +21,7 @@ FIELDS = [
     index.PAGE,
     index.CHANGED_AT,
     index.METADATA,
+    index.SUSPICIONS,
 ]
 
 
@@ -42,5 +43,6 @@ def hit_of(chunk_id: str, score: float, row: dict[str, Any]) -> Hit:
         page=row[index.PAGE],
         changed_at_ms=row[index.CHANGED_AT],
         metadata=row[index.METADATA],
+        suspicions=tuple(row[index.SUSPICIONS]),
         score=score,
     )

@@ -17,11 +17,13 @@ from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing, open_channel
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner, caller
 from services.common.interceptors import RpcInterceptor, signed_by
+from services.common.permissions import open_permissions
 from services.common.server import Service, serve
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.memory import MemoryQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from services.retrieve.servicer import RetrieveServicer
+from tests.manifest import Manifest
 from tests.unit.retrieve.rows import DIMENSIONS
 
 KEY = b"k" * 32
@@ -76,15 +78,16 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def retrieve_server(milvus_uri, embed_address) -> AsyncIterator[Caller]:
+async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncIterator[Caller]:
     signer, stop = IdentitySigner(KEY), asyncio.Event()
     ready = asyncio.get_running_loop().create_future()
     async with contextlib.AsyncExitStack() as stack:
         embed_channel = await stack.enter_async_context(open_channel(embed_address))
         milvus = index.open_milvus(milvus_uri)
         stack.push_async_callback(milvus.close)
+        permissions = await stack.enter_async_context(open_permissions(database_url))
         embedder, passages = GrpcQueryEmbedder(embed_channel), MilvusPassageIndex(milvus)
-        servicer = RetrieveServicer(embedder, passages, Outgoing(signer))
+        servicer = RetrieveServicer(embedder, passages, permissions, Outgoing(signer))
         serving = asyncio.create_task(
             serve(
                 Service(
@@ -95,7 +98,7 @@ async def retrieve_server(milvus_uri, embed_address) -> AsyncIterator[Caller]:
                         servicer, server
                     ),
                     names=("tandem.retrieve.v1.RetrieveService",),
-                    pings=(passages.ping, embedder.ping),
+                    pings=(passages.ping, permissions.ping, embedder.ping),
                     started=ready.set_result,
                 ),
                 stop,
@@ -115,13 +118,18 @@ def embedder():
 
 
 @pytest.fixture
-async def service(milvus_uri, embedder):
-    async with embed_server(embedder) as address, retrieve_server(milvus_uri, address) as caller:
+async def service(milvus_uri, embedder, manifest):
+    async with (
+        embed_server(embedder) as address,
+        retrieve_server(milvus_uri, address, manifest.url) as caller,
+    ):
         yield caller
 
 
-async def write(uri: str, tenant_id: str, rows: list[dict]) -> None:
-    """Write `rows` into the tenant's collection, making it where it is not there."""
+async def write(uri: str, manifest: Manifest, tenant_id: str, rows: list[dict]) -> None:
+    """Write `rows` into the tenant's collection, making it where it is not there, and their documents' readers."""
+    for one in rows:
+        await manifest.put(tenant_id, one[index.DOCUMENT_ID], *one[index.READERS])
     client = index.open_milvus(uri)
     collection = index.collection_of(tenant_id, MODEL)
     indexes = client.prepare_index_params()

@@ -5,19 +5,25 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymilvus import MilvusException
+from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 
 from services.cli import parts
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.identity import Identity
+from services.common.client import Outgoing, open_channel
+from services.common.identity import Identity, IdentitySigner, set_caller
+from services.common.permissions import PermissionsUnavailable, open_permissions
+from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.servicer import RetrieveServicer
 from tests.conftest import free_address, running, wait_for_port
 from tests.integration.retrieve.conftest import (
     ADA,
@@ -37,31 +43,81 @@ def passage_row(chunk_id, text, **facts):
     return row(chunk_id, text, **{"dense": VECTORS.vector_of(text)} | facts)
 
 
-async def test_a_question_finds_the_passage_that_answers_it(service, milvus_uri, embedder):
+async def test_a_question_finds_the_passage_that_answers_it(service, milvus_uri, embedder, manifest):
     await write(
         milvus_uri,
+        manifest,
         "acme",
         [passage_row("returns", "Returns are free for 30 days."), passage_row("hours", "We open at nine.")],
     )
     answer = await service.retrieve("returns free")
     assert answer.passages[0].text == "Returns are free for 30 days."
     assert (answer.index_version, answer.model) == (index.collection_of("acme", MODEL), MODEL)
-    assert embedder.callers == [ADA]
+    # Whom a text is embedded for is told, as whom they may read is not.
+    assert embedder.callers == [replace(ADA, principals=())]
 
 
-async def test_who_may_not_read_a_passage_does_not_get_it(service, milvus_uri):
-    await write(milvus_uri, "hr", [passage_row("salaries", "Salaries of all", readers=["user:boss"])])
+async def test_who_may_not_read_a_passage_does_not_get_it(service, milvus_uri, manifest):
+    await write(milvus_uri, manifest, "hr", [passage_row("salaries", "Salaries of all", readers=["user:boss"])])
     boss = Identity("hr", "user:boss", ("everyone", "user:boss"), EVERY_ROLE)
     clerk = Identity("hr", "user:clerk", ("everyone", "user:clerk"), EVERY_ROLE)
     nobody = Identity("hr", "key:1", (), EVERY_ROLE)
     assert [len((await service.retrieve("salaries", one)).passages) for one in (boss, clerk, nobody)] == [1, 0, 0]
 
 
-async def test_a_tenant_without_documents_gets_an_empty_answer_until_it_has_some(service, milvus_uri):
+async def test_a_revocation_counts_from_the_moment_the_manifest_has_it(service, milvus_uri, manifest):
+    reader = Identity("revoking", "user:r", ("user:r",), EVERY_ROLE)
+    await write(milvus_uri, manifest, "revoking", [passage_row("plan", "The plan", readers=["user:r"])])
+    assert [one.restricted for one in (await service.retrieve("plan", reader)).passages] == [True]
+    await manifest.put("revoking", "doc-plan", "user:other")
+    assert not (await service.retrieve("plan", reader)).passages
+
+
+@pytest.mark.parametrize("state", ["deleting", "deleted", "failed"])
+async def test_what_is_on_its_way_out_is_not_shown_though_the_index_has_it(service, milvus_uri, manifest, state):
+    reader = Identity(f"leaving-{state}", "user:r", ("everyone",), EVERY_ROLE)
+    await write(milvus_uri, manifest, reader.tenant_id, [passage_row(state, "Leaving")])
+    assert len((await service.retrieve("leaving", reader)).passages) == 1
+    await manifest.put(reader.tenant_id, f"doc-{state}", "everyone", state=state)
+    assert not (await service.retrieve("leaving", reader)).passages
+
+
+async def test_a_reader_with_thousands_of_principals_finds_what_one_of_them_or_their_sets_may_read(
+    service, milvus_uri, manifest
+):
+    groups = [f"group:{number:05}-{'x' * 40}" for number in range(5000)]
+    reader = Identity("crowded", "user:r", ("everyone", "user:r", *groups), EVERY_ROLE)
+    rows = [passage_row("group", "group", readers=[groups[-1]]), passage_row("set", "set", readers=["set:all"])]
+    await write(milvus_uri, manifest, "crowded", [*rows, passage_row("not", "not", readers=["group:other"])])
+    await manifest.put("crowded", "doc-set", groups[0])
+    await manifest.put_set("crowded", "all", groups[0])
+    assert {one.chunk_id for one in (await service.retrieve("group", reader)).passages} == {"group", "set"}
+
+
+async def test_without_the_manifest_nothing_is_shown_and_the_reason_is_named(milvus_uri, manifest, embedder):
+    await write(milvus_uri, manifest, "acme", [passage_row("public", "public")])
+    nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
+    passages, outgoing = MilvusPassageIndex(index.open_milvus(milvus_uri)), Outgoing(IdentitySigner(KEY))
+    async with embed_server(embedder) as address, open_channel(address) as channel, open_permissions(nowhere) as away:
+        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), passages, away, outgoing)
+        set_caller(ADA)
+        with pytest.raises(PermissionsUnavailable) as refused:
+            await servicer.Retrieve(pb.RetrieveRequest(query="public"), Call())
+    assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAVAILABLE, "PERMISSIONS_UNAVAILABLE")
+
+
+class Call:
+    """What a servicer needs of gRPC's context."""
+
+    def time_remaining(self):
+        return None
+
+
+async def test_a_tenant_without_documents_gets_an_empty_answer_until_it_has_some(service, milvus_uri, manifest):
     newcomer = Identity("newcomer", "user:n", ("everyone",), EVERY_ROLE)
     answer = await service.retrieve("anything", newcomer)
     assert (len(answer.passages), answer.index_version) == (0, "")
-    await write(milvus_uri, "newcomer", [passage_row("first", "anything")])
+    await write(milvus_uri, manifest, "newcomer", [passage_row("first", "anything")])
     assert [one.chunk_id for one in (await service.retrieve("anything", newcomer)).passages] == ["first"]
 
 
@@ -82,8 +138,8 @@ async def test_a_request_that_can_never_work_is_refused_with_its_reason(service,
     assert (raised.value.code(), reason_of(raised.value)) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
 
 
-async def test_a_huge_top_k_is_clipped(service, milvus_uri):
-    await write(milvus_uri, "many", [passage_row(f"c{number}", f"text {number}") for number in range(150)])
+async def test_a_huge_top_k_is_clipped(service, milvus_uri, manifest):
+    await write(milvus_uri, manifest, "many", [passage_row(f"c{number}", f"text {number}") for number in range(150)])
     answer = await service.retrieve("text", Identity("many", "user:m", ("everyone",), EVERY_ROLE), top_k=2**31 - 1)
     assert len(answer.passages) == 100
 
@@ -111,12 +167,12 @@ async def test_a_full_embedder_is_passed_on_as_it_says(service, embedder):
     assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_an_embedder_that_is_away_is_named_and_found_again(milvus_uri, embedder):
+async def test_an_embedder_that_is_away_is_named_and_found_again(milvus_uri, embedder, manifest):
     address = free_address()
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(contextlib.AsyncExitStack())
         await first.enter_async_context(embed_server(embedder, address))
-        service = await stack.enter_async_context(retrieve_server(milvus_uri, address))
+        service = await stack.enter_async_context(retrieve_server(milvus_uri, address, manifest.url))
         assert (await service.retrieve("x")).model == MODEL
         await first.aclose()
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -126,15 +182,15 @@ async def test_an_embedder_that_is_away_is_named_and_found_again(milvus_uri, emb
         assert await eventually(service) == MODEL
 
 
-async def test_milvus_killed_is_named_and_its_restart_is_enough(tmp_path, embedder):
+async def test_milvus_killed_is_named_and_its_restart_is_enough(tmp_path, embedder, manifest):
     address = free_address()
     command, uri = parts.milvus(tmp_path / "milvus.db", address), f"http://{address}"
     async with contextlib.AsyncExitStack() as stack:
         with running(command, tmp_path / "log") as process:
             wait_for_port(address, process)
-            await write(uri, "acme", [passage_row("kept", "kept over the restart")])
+            await write(uri, manifest, "acme", [passage_row("kept", "kept over the restart")])
             embed_address = await stack.enter_async_context(embed_server(embedder))
-            service = await stack.enter_async_context(retrieve_server(uri, embed_address))
+            service = await stack.enter_async_context(retrieve_server(uri, embed_address, manifest.url))
             assert len((await service.retrieve("kept")).passages) == 1
             process.kill()
             process.wait()
@@ -147,13 +203,16 @@ async def test_milvus_killed_is_named_and_its_restart_is_enough(tmp_path, embedd
             assert [one.chunk_id for one in (await service.retrieve("kept")).passages] == ["kept"]
 
 
-async def test_a_milvus_that_hangs_does_not_hang_the_caller(tmp_path, embedder):
+async def test_a_milvus_that_hangs_does_not_hang_the_caller(tmp_path, embedder, manifest):
     address = free_address()
     with running(parts.milvus(tmp_path / "milvus.db", address), tmp_path / "log") as process:
         wait_for_port(address, process)
         uri = f"http://{address}"
-        await write(uri, "acme", [passage_row("one", "one")])
-        async with embed_server(embedder) as embed_address, retrieve_server(uri, embed_address) as service:
+        await write(uri, manifest, "acme", [passage_row("one", "one")])
+        async with (
+            embed_server(embedder) as embed_address,
+            retrieve_server(uri, embed_address, manifest.url) as service,
+        ):
             os.kill(process.pid, signal.SIGSTOP)
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await service.retrieve("one", timeout=0.05)
@@ -165,8 +224,8 @@ async def test_a_milvus_that_hangs_does_not_hang_the_caller(tmp_path, embedder):
             assert len((await service.retrieve("one")).passages) == 1
 
 
-async def test_a_collection_that_milvus_forgot_to_load_is_loaded(milvus_uri):
-    await write(milvus_uri, "unloaded", [passage_row("one", "one")])
+async def test_a_collection_that_milvus_forgot_to_load_is_loaded(milvus_uri, manifest):
+    await write(milvus_uri, manifest, "unloaded", [passage_row("one", "one")])
     client = Unloaded(index.open_milvus(milvus_uri))
     passages = MilvusPassageIndex(client)
     found = await passages.search(search("one", VECTORS.vector_of("one"), tenant_id="unloaded", model=MODEL))
@@ -194,8 +253,8 @@ class Unloaded:
         await self._client.close()
 
 
-async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_path):
-    await write(milvus_uri, "process", [passage_row("one", "one")])
+async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_path, manifest):
+    await write(milvus_uri, manifest, "process", [passage_row("one", "one")])
     address = free_address()
     async with embed_server(embedder) as embed_address:
         command = parts.Command(
@@ -205,6 +264,7 @@ async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_
                 "PYTHONPATH": os.pathsep.join(map(str, (Path.cwd(), Path.cwd() / "gen"))),
                 "TANDEM_IDENTITY_KEY": KEY.decode(),
                 "RETRIEVE_ADDRESS": address,
+                "RETRIEVE_DATABASE_URL": manifest.url,
                 "RETRIEVE_MILVUS_URI": milvus_uri,
                 "RETRIEVE_EMBED_ADDRESS": embed_address,
             },

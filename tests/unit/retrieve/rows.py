@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from services.common.identity import Identity
 from services.retrieve.domain import Embedded, Filter, Hit, Query, Search
 
 DIMENSIONS = 8
@@ -32,6 +33,7 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
         "page": 0,
         "content_digest": "",
         "metadata": {},
+        "suspicions": [],
         "changed_at": 1_700_000_000_000,
     } | facts
 
@@ -39,8 +41,8 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
 def search(text: str = "some words", vector=None, **facts) -> Search:
     model = facts.pop("model", MODEL)
     return Search(
-        tenant_id=facts.pop("tenant_id", "acme"),
-        principals=facts.pop("principals", ("everyone",)),
+        identity=Identity(facts.pop("tenant_id", "acme"), "user:x", facts.pop("principals", ("everyone",))),
+        sets=facts.pop("sets", ()),
         query=Query(text, facts.pop("top_k", 8), Filter(**facts)),
         embedded=Embedded(axis(0) if vector is None else vector, model),
     )
@@ -66,6 +68,7 @@ def hit(document_id: str, ordinal: int, score: float = 0.0, **facts) -> Hit:
             "page": 0,
             "changed_at_ms": 0,
             "metadata": {},
+            "suspicions": (),
             "score": score,
         }
         | facts

@@ -4,13 +4,14 @@ import contextvars
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import REGISTRY
 from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 
 from services.common import index
 from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing
 from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
-from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder
+from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
 from services.retrieve.domain import InvalidFilter
 from services.retrieve.servicer import RetrieveServicer
 from tests.unit.retrieve.rows import row
@@ -27,20 +28,42 @@ class Call:
         return None
 
 
+class Passages(MemoryPassageIndex):
+    """Rows beside a manifest that says the same of who may read them, until a test changes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.readership = MemoryReadership()
+
+    def upsert(self, collection, rows):
+        super().upsert(collection, rows)
+        for one in rows:
+            self.readership.readers["acme", one["document_id"]] = frozenset(one["readers"])
+
+
 @pytest.fixture
 def passages():
-    memory = MemoryPassageIndex()
+    memory = Passages()
     memory.create(COLLECTION)
     return memory
 
 
+def servicer_of(memory):
+    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)))
+
+
 async def retrieve(memory, request, identity=ADA):
     set_caller(identity)
-    return await RetrieveServicer(EMBEDDER, memory, Outgoing(IdentitySigner(b"k" * 32))).Retrieve(request, Call())
+    return await servicer_of(memory).Retrieve(request, Call())
+
+
+async def found(memory, **fields):
+    answer = await retrieve(memory, pb.RetrieveRequest(query="words", **fields))
+    return {passage.chunk_id: passage for passage in answer.passages}
 
 
 def test_without_a_caller_nothing_is_searched(passages):
-    servicer = RetrieveServicer(EMBEDDER, passages, Outgoing(IdentitySigner(b"k" * 32)))
+    servicer = servicer_of(passages)
     with pytest.raises(IdentityMissing):
         contextvars.Context().run(servicer.Retrieve(pb.RetrieveRequest(query="x"), Call()).send, None)
 
@@ -135,3 +158,54 @@ async def test_the_tenant_comes_from_the_identity_alone(passages):
         passages, pb.RetrieveRequest(query="words"), Identity("rival", "user:x", ("everyone",), EVERY_ROLE)
     )
     assert (answer.index_version, len(answer.passages)) == ("", 0)
+
+
+async def test_a_revocation_counts_before_the_index_has_it(passages):
+    passages.upsert(COLLECTION, [row("kept", readers=["user:ada"]), row("revoked", readers=["user:ada"])])
+    passages.readership.readers["acme", "doc-revoked"] = frozenset({"user:bob"})
+    before = withheld()
+    assert set(await found(passages)) == {"kept"}
+    assert withheld() - before == 1
+
+
+async def test_what_the_manifest_does_not_have_is_not_shown(passages):
+    passages.upsert(COLLECTION, [row("gone")])
+    passages.readership.readers.clear()
+    assert not await found(passages)
+
+
+async def test_a_withheld_hit_leaves_no_word_in_its_neighbours_passage(passages):
+    passages.upsert(COLLECTION, [row(name, document_id=name, dense=EMBEDDER.vector_of("words")) for name in "ab"])
+    passages.readership.readers["acme", "a"] = frozenset()
+    (passage,) = (await found(passages, top_k=1)).values()
+    assert passage.document_id == "b"
+
+
+async def test_a_passage_says_whether_everybody_may_read_it(passages):
+    passages.upsert(COLLECTION, [row("public"), row("own", readers=["user:ada"])])
+    assert {name: one.restricted for name, one in (await found(passages)).items()} == {"public": False, "own": True}
+
+
+async def test_members_of_a_set_find_what_the_index_gives_to_the_set(passages):
+    passages.upsert(COLLECTION, [row("large", readers=["set:s1"])])
+    passages.readership.readers["acme", "doc-large"] = frozenset({"user:ada", "user:bob"})
+    assert not await found(passages)
+    passages.readership.members["acme", "s1"] = frozenset({"user:ada", "user:bob"})
+    assert set(await found(passages)) == {"large"}
+
+
+async def test_a_passage_carries_the_suspicions_of_all_its_hits(passages):
+    one = {"document_id": "d", "dense": EMBEDDER.vector_of("words")}
+    passages.upsert(
+        COLLECTION,
+        [
+            row("first", suspicions=["role-markup"], **one),
+            row("second", ordinal=1, start_offset=10, end_offset=20, suspicions=["tool-markup", "role-markup"], **one),
+        ],
+    )
+    (passage,) = (await found(passages)).values()
+    assert list(passage.suspicions) == ["role-markup", "tool-markup"]
+
+
+def withheld():
+    return REGISTRY.get_sample_value("tandem_retrieve_hits_withheld_total")
