@@ -11,11 +11,13 @@ from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
 from services.common.identity import IdentitySigner
+from services.common.placements import open_placements
 from services.common.recent import Recent
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
+from services.gateway.adapters.engines import Engines, engine_addresses
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
@@ -38,13 +40,17 @@ async def main() -> None:
         keys, assistants = PostgresApiKeys(sessions), PostgresAssistants(sessions)
         recent_keys = Recent(keys.find, settings.cache_seconds)
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
-        addresses = (
-            settings.ingest_address,
-            settings.retrieve_address,
-            settings.generate_address,
-            settings.feedback_address,
-        )
-        channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
+        placements = await resources.enter_async_context(open_placements(settings.database_url.get_secret_value()))
+        own = {name: place.generate_address for name, place in platform.places.items()}
+        engines = {
+            place: await resources.enter_async_context(open_channel(address))
+            for place, address in engine_addresses(settings.generate_address, own).items()
+        }
+        addresses = settings.ingest_address, settings.retrieve_address, settings.feedback_address
+        ingest, retrieve, feedback = [
+            await resources.enter_async_context(open_channel(address)) for address in addresses
+        ]
+        channels = Channels(ingest, retrieve, Engines(engines, placements), feedback)
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
@@ -64,7 +70,7 @@ async def main() -> None:
             authenticate=KeyAuthentication(maker, recent_keys),
             register=register,
             names=own_names + FORWARDED_NAMES,
-            pings=(partial(ping, sessions), log.ping),
+            pings=(partial(ping, sessions), placements.ping, log.ping),
             tasks=(log.run,),
         )
         await serve(service)

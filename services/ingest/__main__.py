@@ -1,15 +1,19 @@
 """Starts the ingest service: reads settings, wires, serves."""
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import grpc
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
+from tandem.ingest.v1 import placement_service_pb2, placement_service_pb2_grpc
 
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_INDEXED, open_producer
+from services.common.client import open_channel
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
@@ -18,6 +22,7 @@ from services.common.outbox import Outbox
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.ingest.adapters.emptier import GrpcEmptier
 from services.ingest.adapters.files import FilesConnector
 from services.ingest.adapters.tables import OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
@@ -26,6 +31,8 @@ from services.ingest.contents import Contents
 from services.ingest.domain import FilesConfig, Source
 from services.ingest.errors import InvalidSourceConfig
 from services.ingest.manifest import Manifest
+from services.ingest.mover import Empty, Mover, Moves
+from services.ingest.placement_servicer import PlacementServicer
 from services.ingest.progress import Progress
 from services.ingest.reconciler import Reconciler
 from services.ingest.runner import SourceRunner
@@ -34,6 +41,9 @@ from services.ingest.settings import Settings
 from services.ingest.sync import Syncer
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+NAMES = tuple(
+    service.full_name for file in (pb, placement_service_pb2) for service in file.DESCRIPTOR.services_by_name.values()
+)
 
 
 async def main() -> None:
@@ -43,10 +53,21 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        await serve(wire(settings, sessions, IdentitySigner(key)))
+        signer = IdentitySigner(key)
+        embed = await resources.enter_async_context(open_channel(settings.embed_address))
+        moving = Moving(Moves(sessions, platform.places), GrpcEmptier(embed, signer).empty)
+        await serve(wire(settings, sessions, signer, moving))
 
 
-def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What moving tenants takes."""
+
+    moves: Moves
+    empty: Empty
+
+
+def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner, moving: Moving) -> Service:
     """Return the service on an open database."""
     now, max_bytes = partial(datetime.now, UTC), settings.max_document_bytes
     patience = timedelta(seconds=settings.republish_seconds)
@@ -67,8 +88,8 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
         address=settings.address,
         metrics_address=settings.metrics_address,
         authenticate=signed_by(signer.verify),
-        register=lambda server: rpc.add_IngestServiceServicer_to_server(servicer, server),
-        names=(pb.DESCRIPTOR.services_by_name["IngestService"].full_name,),
+        register=partial(_register, servicer, PlacementServicer(moving.moves)),
+        names=NAMES,
         # The broker is no condition: without it changes are kept, and published later.
         pings=(partial(ping, sessions),),
         tasks=(
@@ -76,8 +97,14 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
             partial(consume, Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest"), consumer.handle),
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
+            Mover(sessions, manifest, moving.empty).run,
         ),
     )
+
+
+def _register(ingest: IngestServicer, placements: PlacementServicer, server: grpc.aio.Server) -> None:
+    rpc.add_IngestServiceServicer_to_server(ingest, server)
+    placement_service_pb2_grpc.add_PlacementServiceServicer_to_server(placements, server)
 
 
 def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector:

@@ -79,3 +79,15 @@ class ManifestUnavailable(Unavailable):
     """The database did not answer."""
 
     reason = "MANIFEST_UNAVAILABLE"
+
+
+class PlaceNotFound(NotFound):
+    """The deployment has no such place, or it is another tenant's."""
+
+    reason = "PLACE_NOT_FOUND"
+
+
+class MoveUnderWay(FailedPrecondition):
+    """Another move of the tenant is not done."""
+
+    reason = "MOVE_UNDER_WAY"
