@@ -4,7 +4,7 @@ import typer
 
 from services.cli.session import Program
 from services.cli.verb import Verb, verb
-from services.cli.verbs import access, answers, demo, platform, records, sources
+from services.cli.verbs import access, answers, demo, platform, records, sources, tenant
 
 VERBS: dict[str, Verb] = {
     "up": platform.up,
@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "assistant": {"put": access.put_assistant, "list": access.list_assistants},
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
+    "tenant": {"placement": tenant.placement, "move": tenant.move},
 }
 HELP = {
     "source": "Where documents come from.",
@@ -38,6 +39,7 @@ HELP = {
     "assistant": "Named ways of answering.",
     "key": "API keys.",
     "adapter": "LoRA adapters in the engine.",
+    "tenant": "The tenant as a whole.",
 }
 
 

@@ -103,8 +103,14 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
     cache = (choices.cache or home.cache).resolve()
     bus, blobs, milvus = at.of("broker"), str(home.data / "blobs"), f"http://{at.of('milvus')}"
     wired = {
-        "ingest": {"DATABASE_URL": database, "BUS": bus, "BLOBS": blobs},
-        "embed": {"BUS": bus, "BLOBS": blobs, "MILVUS_URI": milvus, "CACHE": str(cache / "embed")},
+        "ingest": {"DATABASE_URL": database, "BUS": bus, "BLOBS": blobs, "EMBED_ADDRESS": at.of("embed")},
+        "embed": {
+            "DATABASE_URL": database,
+            "BUS": bus,
+            "BLOBS": blobs,
+            "MILVUS_URI": milvus,
+            "CACHE": str(cache / "embed"),
+        },
         "retrieve": {"DATABASE_URL": database, "MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
         "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
         "feedback": {"DATABASE_URL": database, "BUS": bus},

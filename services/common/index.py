@@ -89,7 +89,8 @@ def schema_of(dimensions: int) -> CollectionSchema:
     return schema
 
 
-def open_milvus(uri: str, token: str = "") -> AsyncMilvusClient:
-    """Return a client of the Milvus at `uri`, such as http://127.0.0.1:19530."""
+def open_milvus(uri: str, token: str = "", database: str = "") -> AsyncMilvusClient:
+    """Return a client of the Milvus at `uri`, such as http://127.0.0.1:19530, and of one database in it."""
     # pymilvus pings an idle server every 10 seconds; gRPC servers hang up on that, and a call is lost with it.
-    return AsyncMilvusClient(uri=uri, token=token, grpc_options={"grpc.keepalive_permit_without_calls": False})
+    options = {"grpc.keepalive_permit_without_calls": False}
+    return AsyncMilvusClient(uri=uri, token=token, db_name=database, grpc_options=options)

@@ -1,9 +1,26 @@
 """What every service's settings have in common."""
 
-from pydantic import Field, SecretStr
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.quotas import TenantQuotas
+
+SHARED = "shared"
+
+
+class Place(BaseModel):
+    """Where a tenant's index and its engine may be; what is empty is as the services' own settings say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    milvus_uri: str = Field(description="The place's Milvus.")
+    milvus_token: SecretStr = Field(SecretStr(""), description="Its user:password, where it asks.")
+    milvus_database: str = Field("", description="The database in it; milvus-lite has none.")
+    generate_address: str = Field("", description="host:port of the place's own engine; empty means the shared one.")
+    tenant: str = Field(min_length=1, description="The one tenant that may move here.")
 
 
 class PlatformSettings(BaseSettings):
@@ -24,6 +41,16 @@ class PlatformSettings(BaseSettings):
         '"tokens_per_minute": 0, "concurrent_streams": 20, "documents": 0, "bytes": 0}, "TENANT": {...}}; '
         "0 is unlimited.",
     )
+    places: Mapping[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Place] = Field(
+        default_factory=dict, description='Places beside "shared" that tenants may move to, by name, as a JSON object.'
+    )
+
+    @field_validator("places")
+    @classmethod
+    def _spare_shared(cls, places: Mapping[str, Place]) -> Mapping[str, Place]:
+        if SHARED in places:
+            raise ValueError(f'"{SHARED}" is what the services\' own settings say')
+        return places
 
 
 class ServerSettings(BaseSettings):

@@ -15,7 +15,6 @@ from services.common.bus import Record
 from services.common.errors import Unavailable
 from services.common.telemetry import RECORD_FAILED, extract, tracer
 from services.embed.domain import Change, Failed, InvalidRecord, Outcome, newest
-from services.embed.indexing import Indexer
 from services.embed.metrics import DEAD_LETTERS, DOCUMENTS
 from services.embed.records import change_of, dead_letter, indexed_record
 
@@ -36,6 +35,16 @@ class Sender(Protocol):
         """Return when the log has them all."""
 
 
+class Indexing(Protocol):
+    """Makes the index say what changes say; see Indexer and PlacedIndexer."""
+
+    async def index(self, changes: Sequence[Change]) -> list[Outcome | None]:
+        """Return what became of each change; raise Unavailable where trying again may help."""
+
+    async def withdraw(self, change: Change) -> None:
+        """Remove what is stored of a document whose newest version cannot be indexed."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     change: Change
@@ -46,7 +55,7 @@ class _Work:
 class DocumentConsumer:
     """Handles batches of records; none of them can make it fail for ever."""
 
-    def __init__(self, indexer: Indexer, sender: Sender, now: Callable[[], datetime]) -> None:
+    def __init__(self, indexer: Indexing, sender: Sender, now: Callable[[], datetime]) -> None:
         self._indexer = indexer
         self._sender = sender
         self._now = now

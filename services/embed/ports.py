@@ -60,3 +60,6 @@ class PassageIndex(Protocol):
 
     async def delete(self, identity: Identity, ids: Sequence[str]) -> None:
         """Remove passages; ids that are not there are no error."""
+
+    async def drop(self, identity: Identity) -> int:
+        """Remove everything of the tenant, and return how many passages that was; a repeat removes none."""

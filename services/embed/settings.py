@@ -17,6 +17,9 @@ class Settings(ServerSettings):
     blobs: str = Field(description="Where contents lie: a folder or an fsspec URL.")
     milvus_uri: str = Field(description="The vector database, such as http://127.0.0.1:19530.")
     milvus_token: SecretStr = Field(SecretStr(""), description="user:password of the vector database, where it asks.")
+    database_url: SecretStr = Field(
+        description="PostgreSQL with ingest's placements, as SQLAlchemy's URL with the asyncpg driver."
+    )
 
     model: str = Field(description="The embedding model: a sentence-transformers folder, or a name on the hub.")
     model_name: str = Field(

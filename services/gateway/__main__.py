@@ -15,12 +15,14 @@ from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
 from services.common.identity import IdentitySigner, system
+from services.common.placements import open_placements
 from services.common.recent import Recent
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.directory import PostgresDirectory
+from services.gateway.adapters.engines import Engines, engine_addresses
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
 from services.gateway.adapters.services import Channels, Limits, Services
@@ -57,13 +59,17 @@ async def main() -> None:
         people = Recent(directory.expand, settings.cache_seconds, MOST_PEOPLE)
         issuers = await resources.enter_async_context(open_issuers(settings.oidc_issuers))
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
-        addresses = (
-            settings.ingest_address,
-            settings.retrieve_address,
-            settings.generate_address,
-            settings.feedback_address,
-        )
-        channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
+        placements = await resources.enter_async_context(open_placements(settings.database_url.get_secret_value()))
+        own = {name: place.generate_address for name, place in platform.places.items()}
+        engines = {
+            place: await resources.enter_async_context(open_channel(address))
+            for place, address in engine_addresses(settings.generate_address, own).items()
+        }
+        addresses = settings.ingest_address, settings.retrieve_address, settings.feedback_address
+        ingest, retrieve, feedback = [
+            await resources.enter_async_context(open_channel(address)) for address in addresses
+        ]
+        channels = Channels(ingest, retrieve, Engines(engines, placements), feedback)
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
@@ -87,7 +93,7 @@ async def main() -> None:
             authenticate=Authentication(Keys(maker, recent_keys), Tokens(issuers, settings.cache_seconds), people),
             register=register,
             names=OWN_NAMES + FORWARDED_NAMES,
-            pings=(partial(ping, sessions), log.ping),
+            pings=(partial(ping, sessions), placements.ping, log.ping),
             tasks=(log.run,),
         )
         await serve(service)

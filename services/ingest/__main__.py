@@ -1,6 +1,7 @@
 """Starts the ingest service: reads settings, wires, serves."""
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,14 @@ from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
 from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
+from tandem.ingest.v1 import placement_service_pb2 as placement_pb
+from tandem.ingest.v1 import placement_service_pb2_grpc as placement_rpc
 from tandem.ingest.v1 import secret_service_pb2 as secret_pb
 from tandem.ingest.v1 import secret_service_pb2_grpc as secret_rpc
 
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_INDEXED, open_producer
+from services.common.client import open_channel
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
@@ -26,6 +30,7 @@ from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.ingest.acl import Acl
+from services.ingest.adapters.emptier import GrpcEmptier
 from services.ingest.adapters.files import FilesConnector
 from services.ingest.adapters.tables import MIGRATIONS, OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
@@ -36,6 +41,8 @@ from services.ingest.erasure import Erasure, Tools
 from services.ingest.erasure_servicer import ErasureServicer
 from services.ingest.errors import InvalidSourceConfig
 from services.ingest.manifest import Manifest
+from services.ingest.mover import Empty, Mover, Moves
+from services.ingest.placement_servicer import PlacementServicer
 from services.ingest.progress import Progress
 from services.ingest.reconciler import Reconciler
 from services.ingest.runner import SourceRunner
@@ -47,7 +54,9 @@ from services.ingest.sweeper import Sweeper
 from services.ingest.sync import Syncer
 
 NAMES = tuple(
-    service.full_name for file in (pb, secret_pb, erasure_pb) for service in file.DESCRIPTOR.services_by_name.values()
+    service.full_name
+    for file in (pb, placement_pb, secret_pb, erasure_pb)
+    for service in file.DESCRIPTOR.services_by_name.values()
 )
 # The group that reads what is published, and how far it may be behind before backlogs wait here.
 # It reads at least twice as far ahead (EMBED_AHEAD_RECORDS), so that it sees whatever is published.
@@ -62,10 +71,22 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        await serve(wire(platform, settings, sessions, IdentitySigner(key)))
+        signer = IdentitySigner(key)
+        embed = await resources.enter_async_context(open_channel(settings.embed_address))
+        moving = Moving(Moves(sessions, platform.places), GrpcEmptier(embed, signer).empty)
+        service = wire(platform, settings, sessions, moving)
+        await serve(service)
 
 
-def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What moving tenants takes."""
+
+    moves: Moves
+    empty: Empty
+
+
+def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, moving: Moving) -> Service:
     """Return the service on an open database."""
     now, max_bytes = partial(datetime.now, UTC), settings.max_document_bytes
     patience = timedelta(seconds=settings.republish_seconds)
@@ -86,11 +107,14 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, sig
     parts = Parts(catalog, manifest, syncer, runner, contents, acl, check)
     servicer, secrets = IngestServicer(parts, now, max_bytes), SecretServicer(sessions, envelope, now)
     erasure = ErasureServicer(Erasure(sessions, steps, Tools(manifest, acl, sweeper, blobs)))
+    placements = PlacementServicer(moving.moves)
+    signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
 
     def register(server: grpc.aio.Server) -> None:
         rpc.add_IngestServiceServicer_to_server(servicer, server)
         secret_rpc.add_SecretServiceServicer_to_server(secrets, server)
         erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
+        placement_rpc.add_PlacementServiceServicer_to_server(placements, server)
 
     return Service(
         address=settings.address,
@@ -106,6 +130,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, sig
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
             sweeper.run,
+            Mover(sessions, manifest, moving.empty).run,
         ),
     )
 

@@ -247,6 +247,13 @@ def replay(known: Document, now: datetime) -> Document:
     return _next(replace(known, draft=replace(known.draft, failure=None)), DocumentState.PENDING, now)
 
 
+def renew(known: Document, now: datetime) -> Document:
+    """Return the row with all that it says as a new version, which no answer that is on its way can be about."""
+    if known.state in {DocumentState.PENDING, DocumentState.INDEXED}:
+        return _next(known, DocumentState.PENDING, now)
+    return known
+
+
 def republish(known: Document, now: datetime) -> Document:
     """Return the row with its version given to the log once more."""
     return replace(known, published_at=now, publications=known.publications + 1)

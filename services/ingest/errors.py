@@ -91,3 +91,15 @@ class NothingToErase(InvalidArgument):
     """The request names neither a person nor the whole tenant."""
 
     reason = "NOTHING_TO_ERASE"
+
+
+class PlaceNotFound(NotFound):
+    """The deployment has no such place, or it is another tenant's."""
+
+    reason = "PLACE_NOT_FOUND"
+
+
+class MoveUnderWay(FailedPrecondition):
+    """Another move of the tenant is not done."""
+
+    reason = "MOVE_UNDER_WAY"

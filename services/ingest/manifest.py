@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from services.common.database import Sessions
 from services.common.identity import Identity
 from services.common.quotas import TenantQuotas
@@ -23,6 +25,7 @@ from services.ingest.domain import (
     Source,
     SourceState,
     first,
+    renew,
     replay,
     republish,
     retire,
@@ -174,6 +177,13 @@ class Manifest:
         metrics.DOCUMENTS.labels("deleted").inc(len(removed))
         touched = {after.document_id for _, after in steps} | set(removed)
         return [(row, source) for row, source in settled if row.document_id in touched]
+
+    async def renew(self, session: AsyncSession, document_ids: Sequence[str]) -> None:
+        """Give documents to the index again in the caller's transaction, as new versions; see `renew`."""
+        rows = await documents.lock_ids(session, document_ids)
+        owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
+        steps: list[Step] = [(row, renew(row, self._steps.now())) for row in rows.values()]
+        await self._steps.write(session, steps, {source_id: source.name for source_id, source in owners.items()})
 
     async def republish(self, before: datetime, patience: timedelta, limit: int) -> int:
         """Give the log once more what the index should have answered, as long as `limit` are not in flight again."""

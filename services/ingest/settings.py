@@ -16,6 +16,7 @@ class Settings(ServerSettings):
     database_url: SecretStr = Field(description="PostgreSQL, such as postgresql+asyncpg://user:secret@host/tandem.")
     bus: str = Field(description="Bootstrap address of the event log.")
     blobs: str = Field(description="Where contents are kept: a folder, or any URL that fsspec knows.")
+    embed_address: str = Field(description="host:port of the embed service, which empties what tenants have left.")
     max_document_bytes: int = Field(50 * 1024 * 1024, gt=0, description="Larger documents are never read.")
     republish_seconds: float = Field(
         30.0, gt=0, description="How long the index may owe an answer before its change is published again."

@@ -7,14 +7,15 @@ from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 
 from services.common.client import Outgoing, open_channel
 from services.common.identity import IdentitySigner
-from services.common.index import open_milvus
 from services.common.interceptors import signed_by
 from services.common.permissions import open_permissions
+from services.common.placements import open_placements
+from services.common.places import MilvusPlaces
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
-from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.adapters.placed import PlacedPassageIndex
 from services.retrieve.servicer import RetrieveServicer
 from services.retrieve.settings import Settings
 
@@ -27,10 +28,11 @@ async def main() -> None:
     signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
     async with contextlib.AsyncExitStack() as stack:
         channel = await stack.enter_async_context(open_channel(settings.embed_address))
-        milvus = open_milvus(settings.milvus_uri, settings.milvus_token.get_secret_value())
-        stack.push_async_callback(milvus.close)
+        places = MilvusPlaces(settings.milvus_uri, settings.milvus_token, platform.places)
+        stack.push_async_callback(places.close)
         permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
-        embedder, index = GrpcQueryEmbedder(channel), MilvusPassageIndex(milvus)
+        placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
+        embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
         servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer))
         await serve(
             Service(
@@ -41,7 +43,7 @@ async def main() -> None:
                     servicer, server
                 ),
                 names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
-                pings=(index.ping, permissions.ping, embedder.ping),
+                pings=(index.ping, placements.ping, permissions.ping, embedder.ping),
             )
         )
 

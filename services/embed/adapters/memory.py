@@ -47,6 +47,10 @@ class MemoryPassageIndex:
         for id_ in ids:
             self._tenants.get(identity.tenant_id, {}).pop(id_, None)
 
+    async def drop(self, identity: Identity) -> int:
+        """Remove everything of the tenant, and return how many passages that was."""
+        return len(self._tenants.pop(identity.tenant_id, {}))
+
 
 class MemoryEmbedder:
     """Gives each text a direction of its own, the same every time; knows nothing of meaning."""

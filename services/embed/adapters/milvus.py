@@ -80,6 +80,16 @@ class MilvusPassageIndex:
             for some in _runs(ids):
                 await self._call(name, self._client.delete(name, ids=some, timeout=TIMEOUT_SECONDS))
 
+    async def drop(self, identity: Identity) -> int:
+        """Remove the tenant's collection, and return how many passages it had; a repeat removes none."""
+        name = await self._existing(identity.tenant_id)
+        if name is None:
+            return 0
+        ((_, count),) = (await self._query(identity.tenant_id, output_fields=["count(*)"], filter=""))[0].items()
+        await self._call(name, self._client.drop_collection(name, timeout=TIMEOUT_SECONDS))
+        self._loaded.discard(name)
+        return int(str(count))
+
     async def _query(self, tenant_id: str, **query: object) -> list[index.Row]:
         name = await self._existing(tenant_id)
         if name is None:

@@ -17,6 +17,7 @@ from services.common.client import Outgoing
 from services.common.errors import Unavailable
 from services.common.identity import Identity
 from services.common.interceptors import DETAILS_KEY
+from services.gateway.adapters.engines import Engines
 
 
 class ServiceUnavailable(Unavailable):
@@ -27,11 +28,11 @@ class ServiceUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """One channel to each service behind."""
+    """One channel to each service behind, and to the engine of each place."""
 
     ingest: grpc.aio.Channel
     retrieve: grpc.aio.Channel
-    generate: grpc.aio.Channel
+    generate: Engines
     feedback: grpc.aio.Channel
 
 
@@ -57,7 +58,7 @@ class Services:
 
     def __init__(self, channels: Channels, outgoing: Outgoing, limits: Limits) -> None:
         self._retrieve = retrieve_rpc.RetrieveServiceStub(channels.retrieve)
-        self._generate = generate_rpc.GenerateServiceStub(channels.generate)
+        self._engines = channels.generate
         self._feedback = feedback_rpc.FeedbackServiceStub(channels.feedback)
         self._outgoing = outgoing
         self._limits = limits
@@ -68,12 +69,13 @@ class Services:
         with reaching("retrieve"):
             return await self._retrieve.Retrieve(request, **options)
 
-    def generate(
+    async def generate(
         self, request: generate_pb.GenerateRequest, caller: Caller
     ) -> grpc.aio.UnaryStreamCall[generate_pb.GenerateRequest, generate_pb.GenerateResponse]:
         """Start an answer; read its events under `reaching("generate")`."""
         options = self._outgoing(caller.identity, caller.context, self._limits.generate)
-        return self._generate.Generate(request, **options)
+        engine = generate_rpc.GenerateServiceStub(await self._engines.channel(caller.identity))
+        return engine.Generate(request, **options)
 
     async def conversation(
         self, request: feedback_pb.GetConversationRequest, caller: Caller

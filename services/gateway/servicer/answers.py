@@ -61,7 +61,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             turns = await self._turns(asked, request.conversation_id)
             passages = await self._passages(asked, turns, request)
             answer = Answer(asked, passages)
-            generating = self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
+            generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
             # Left before anything else happens, so that the engine stops when the caller goes.
             with reading_ahead(generating) as batches, reaching("generate"):
                 yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))

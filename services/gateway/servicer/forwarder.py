@@ -1,26 +1,31 @@
 """Passes the admin calls of the services behind on, byte for byte, under the caller's verified identity."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
-from tandem.ingest.v1 import ingest_service_pb2
+from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2
 
 from services.common.client import Outgoing
-from services.common.identity import caller
+from services.common.identity import Identity, caller
 from services.gateway.adapters.services import Channels, reaching
 
 INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
 ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
 # Rate is left out: callers rate through the gateway's own.
 FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
 
-FORWARDED_NAMES = (INGEST.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
+FORWARDED_NAMES = (INGEST.full_name, PLACEMENT.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
+
+
+# The channel to whoever serves the identity's tenant.
+ChannelOf = Callable[[Identity], Awaitable[grpc.aio.Channel]]
 
 
 class Forwarded(NamedTuple):
@@ -28,7 +33,7 @@ class Forwarded(NamedTuple):
 
     service: ServiceDescriptor
     methods: tuple[str, ...]
-    channel: grpc.aio.Channel
+    channel_of: ChannelOf
 
 
 class Forwarder:
@@ -43,34 +48,38 @@ class Forwarder:
         return map(
             self._handler,
             (
-                Forwarded(INGEST, tuple(INGEST.methods_by_name), channels.ingest),
-                Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate),
-                Forwarded(FEEDBACK, FEEDBACK_READS, channels.feedback),
+                Forwarded(INGEST, tuple(INGEST.methods_by_name), _always(channels.ingest)),
+                Forwarded(PLACEMENT, tuple(PLACEMENT.methods_by_name), _always(channels.ingest)),
+                Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate.channel),
+                Forwarded(FEEDBACK, FEEDBACK_READS, _always(channels.feedback)),
             ),
         )
 
     def _handler(self, forwarded: Forwarded) -> grpc.GenericRpcHandler:
         methods = {
-            name: self._method(forwarded.service.methods_by_name[name], forwarded.channel) for name in forwarded.methods
+            name: self._method(forwarded.service.methods_by_name[name], forwarded.channel_of)
+            for name in forwarded.methods
         }
         return grpc.method_handlers_generic_handler(forwarded.service.full_name, methods)
 
-    def _method(self, method: MethodDescriptor, channel: grpc.aio.Channel) -> "grpc.RpcMethodHandler[Any, Any]":
+    def _method(self, method: MethodDescriptor, channel_of: ChannelOf) -> "grpc.RpcMethodHandler[Any, Any]":
         service = method.containing_service
         path, name = f"/{service.full_name}/{method.name}", service.full_name.split(".")[1]
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(channel.unary_stream(path), name))
-        return grpc.unary_unary_rpc_method_handler(self._unary(channel.unary_unary(path), name))
+            return grpc.unary_stream_rpc_method_handler(self._streaming(channel_of, path, name))
+        return grpc.unary_unary_rpc_method_handler(self._unary(channel_of, path, name))
 
-    def _unary(self, send: Callable[..., Any], service: str) -> Any:
+    def _unary(self, channel_of: ChannelOf, path: str, service: str) -> Any:
         async def forward(request: bytes, context: Any) -> bytes:
+            send: Callable[..., Any] = (await channel_of(caller())).unary_unary(path)
             with reaching(service):
                 return bytes(await send(request, **self._outgoing(caller(), context, self._seconds)))
 
         return forward
 
-    def _streaming(self, send: Callable[..., Any], service: str) -> Any:
+    def _streaming(self, channel_of: ChannelOf, path: str, service: str) -> Any:
         async def forward(request: bytes, context: Any) -> AsyncIterator[bytes]:
+            send: Callable[..., Any] = (await channel_of(caller())).unary_stream(path)
             call = send(request, **self._outgoing(caller(), context, self._seconds))
             try:
                 with reaching(service):
@@ -80,3 +89,10 @@ class Forwarder:
                 call.cancel()
 
         return forward
+
+
+def _always(channel: grpc.aio.Channel) -> ChannelOf:
+    async def channel_of(_identity: Identity) -> grpc.aio.Channel:
+        return channel
+
+    return channel_of

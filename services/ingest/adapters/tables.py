@@ -139,3 +139,24 @@ SECRETS = Table(
     Column("updated_at", DateTime(timezone=True), nullable=False),
     Index("ix_secrets_key_id", "key_id"),
 )
+
+PLACEMENTS = Table(
+    "placements",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("place", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("other_place", String, nullable=False),
+    Column("moved_at", DateTime(timezone=True), nullable=False),
+    Column("listed", Boolean, nullable=False),
+)
+
+# What a move still has to copy.
+COPIES = Table(
+    "copies",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("document_id", String, primary_key=True),
+    Column("sent", Boolean, nullable=False),
+    Column("done", Boolean, nullable=False),
+)

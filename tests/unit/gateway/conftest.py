@@ -26,7 +26,10 @@ from services.common.client import Outgoing, open_channel
 from services.common.errors import ResourceExhausted
 from services.common.identity import Identity, IdentitySigner, caller, system
 from services.common.interceptors import RpcInterceptor, signed_by
+from services.common.placements import Placement
 from services.common.recent import Recent
+from services.common.settings import SHARED
+from services.gateway.adapters.engines import Engines
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.memory import (
     MemoryApiKeys,
@@ -202,6 +205,13 @@ async def _behind(behind: Behind) -> AsyncIterator[str]:
         yield address
 
 
+class Settled:
+    """Says that every tenant is in the shared place."""
+
+    async def of(self, identity: Identity) -> Placement:
+        return Placement()
+
+
 @contextlib.asynccontextmanager
 async def start_gateway(
     behind: Behind,
@@ -221,7 +231,7 @@ async def start_gateway(
     async with contextlib.AsyncExitStack() as stack:
         there = address or await stack.enter_async_context(_behind(behind))
         channel = await stack.enter_async_context(open_channel(there))
-        channels = Channels(channel, channel, channel, channel)
+        channels = Channels(channel, channel, Engines({SHARED: channel}, Settled()), channel)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
         tokens = Tokens(await stack.enter_async_context(open_issuers(issuers)), CACHE_SECONDS)
         authentication = Authentication(Keys(maker, recent_keys), tokens, people)

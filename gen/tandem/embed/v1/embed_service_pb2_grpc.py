@@ -103,3 +103,83 @@ class EmbedService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PlaceServiceStub:
+    """PlaceService empties places that tenants have left, for ingest, which moves them.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.EmptyPlace = channel.unary_unary(
+                '/tandem.embed.v1.PlaceService/EmptyPlace',
+                request_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceRequest.SerializeToString,
+                response_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceResponse.FromString,
+                _registered_method=True)
+
+
+class PlaceServiceServicer:
+    """PlaceService empties places that tenants have left, for ingest, which moves them.
+    """
+
+    def EmptyPlace(self, request, context):
+        """EmptyPlace removes the caller's tenant's passages from a place, once neither a search nor a
+        write uses it. A repeat removes nothing.
+
+        Errors: FAILED_PRECONDITION / PLACE_IN_USE; UNAVAILABLE / PLACEMENT_UNAVAILABLE,
+        PLACE_UNKNOWN, INDEX_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PlaceServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'EmptyPlace': grpc.unary_unary_rpc_method_handler(
+                    servicer.EmptyPlace,
+                    request_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceRequest.FromString,
+                    response_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tandem.embed.v1.PlaceService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tandem.embed.v1.PlaceService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class PlaceService:
+    """PlaceService empties places that tenants have left, for ingest, which moves them.
+    """
+
+    @staticmethod
+    def EmptyPlace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.embed.v1.PlaceService/EmptyPlace',
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceRequest.SerializeToString,
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -71,3 +71,49 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class PlaceServiceStub:
+    """PlaceService empties places that tenants have left, for ingest, which moves them."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PlaceServiceAsyncStub: ...
+    EmptyPlace: _grpc.UnaryUnaryMultiCallable[_embed_service_pb2.EmptyPlaceRequest, _embed_service_pb2.EmptyPlaceResponse]
+    """EmptyPlace removes the caller's tenant's passages from a place, once neither a search nor a
+    write uses it. A repeat removes nothing.
+
+    Errors: FAILED_PRECONDITION / PLACE_IN_USE; UNAVAILABLE / PLACEMENT_UNAVAILABLE,
+    PLACE_UNKNOWN, INDEX_UNAVAILABLE.
+    """
+
+@_typing.type_check_only
+class PlaceServiceAsyncStub(PlaceServiceStub):
+    """PlaceService empties places that tenants have left, for ingest, which moves them."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    EmptyPlace: _aio.UnaryUnaryMultiCallable[_embed_service_pb2.EmptyPlaceRequest, _embed_service_pb2.EmptyPlaceResponse]  # type: ignore[assignment]
+    """EmptyPlace removes the caller's tenant's passages from a place, once neither a search nor a
+    write uses it. A repeat removes nothing.
+
+    Errors: FAILED_PRECONDITION / PLACE_IN_USE; UNAVAILABLE / PLACEMENT_UNAVAILABLE,
+    PLACE_UNKNOWN, INDEX_UNAVAILABLE.
+    """
+
+class PlaceServiceServicer(metaclass=_abc_1.ABCMeta):
+    """PlaceService empties places that tenants have left, for ingest, which moves them."""
+
+    @_abc_1.abstractmethod
+    def EmptyPlace(
+        self,
+        request: _embed_service_pb2.EmptyPlaceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_service_pb2.EmptyPlaceResponse, _abc.Awaitable[_embed_service_pb2.EmptyPlaceResponse]]:
+        """EmptyPlace removes the caller's tenant's passages from a place, once neither a search nor a
+        write uses it. A repeat removes nothing.
+
+        Errors: FAILED_PRECONDITION / PLACE_IN_USE; UNAVAILABLE / PLACEMENT_UNAVAILABLE,
+        PLACE_UNKNOWN, INDEX_UNAVAILABLE.
+        """
+
+def add_PlaceServiceServicer_to_server(servicer: PlaceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
