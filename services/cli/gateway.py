@@ -7,7 +7,7 @@ import grpc
 from tandem.feedback.v1 import feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2_grpc
 from tandem.generate.v1 import generate_service_pb2_grpc
-from tandem.ingest.v1 import ingest_service_pb2_grpc
+from tandem.ingest.v1 import ingest_service_pb2_grpc, secret_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -31,6 +31,7 @@ class Gateway:
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
         self.assistants = gateway_service_pb2_grpc.AssistantServiceStub(channel)
         self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
+        self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
 

@@ -7,20 +7,21 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
-from tandem.ingest.v1 import ingest_service_pb2
+from tandem.ingest.v1 import ingest_service_pb2, secret_service_pb2
 
 from services.common.client import Outgoing
 from services.common.identity import caller
 from services.gateway.adapters.services import Channels, reaching
 
 INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
 ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
 # Rate is left out: callers rate through the gateway's own.
 FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
 
-FORWARDED_NAMES = (INGEST.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
+FORWARDED_NAMES = (INGEST.full_name, SECRETS.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
 
 
 class Forwarded(NamedTuple):
@@ -44,6 +45,7 @@ class Forwarder:
             self._handler,
             (
                 Forwarded(INGEST, tuple(INGEST.methods_by_name), channels.ingest),
+                Forwarded(SECRETS, tuple(SECRETS.methods_by_name), channels.ingest),
                 Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate),
                 Forwarded(FEEDBACK, FEEDBACK_READS, channels.feedback),
             ),
