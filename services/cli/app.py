@@ -4,7 +4,7 @@ import typer
 
 from services.cli.session import Program
 from services.cli.verb import Verb, verb
-from services.cli.verbs import access, answers, demo, platform, records, sources, tenant
+from services.cli.verbs import access, answers, demo, documents, platform, records, secrets, sources, tenant
 
 VERBS: dict[str, Verb] = {
     "up": platform.up,
@@ -26,8 +26,11 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "sync": sources.sync,
         "remove": sources.remove,
         "replay": sources.replay,
+        "readers": sources.readers,
     },
     "source add": {"files": sources.add_files, "push": sources.add_push},
+    "document": {"list": documents.list_documents, "readers": documents.readers},
+    "secret": {"put": secrets.put, "list": secrets.list_secrets, "delete": secrets.delete},
     "assistant": {"put": access.put_assistant, "list": access.list_assistants},
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
@@ -36,6 +39,8 @@ GROUPS: dict[str, dict[str, Verb]] = {
 HELP = {
     "source": "Where documents come from.",
     "source add": "Add a source.",
+    "document": "What the sources hold.",
+    "secret": "What connectors need to enter other systems.",
     "assistant": "Named ways of answering.",
     "key": "API keys.",
     "adapter": "LoRA adapters in the engine.",

@@ -1,5 +1,6 @@
 """The folder that holds everything of one platform: secrets, state, logs and data."""
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -91,6 +92,14 @@ class Home:
         if not path.exists():
             _write_secret(path, secrets.token_urlsafe(48).encode())
         return path.read_text()
+
+    def secrets_key_file(self) -> Path:
+        """Return the file of the keys that encrypt secrets, made once with one key."""
+        path = self.root / "secrets.key"
+        if not path.exists():
+            key = base64.b64encode(secrets.token_bytes(32)).decode()
+            _write_secret(path, orjson.dumps({secrets.token_hex(4): key}))
+        return path
 
     @property
     def _credentials(self) -> Path:

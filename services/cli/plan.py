@@ -120,9 +120,16 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
     settings = {
         name: {f"{name.upper()}_{key}": value for key, value in values.items()} for name, values in wired.items()
     }
+    settings["ingest"] |= _secrets_key(home, choices)
     settings["embed"] |= _embedding_model(choices)
     settings["generate"] |= _language_model(choices)
     return settings
+
+
+def _secrets_key(home: Home, choices: Choices) -> dict[str, str]:
+    if choices.environment.get("TANDEM_SECRETS_KEYS") or choices.environment.get("TANDEM_SECRETS_KEY_FILE"):
+        return {}
+    return {"TANDEM_SECRETS_KEY_FILE": str(home.secrets_key_file())}
 
 
 def _embedding_model(choices: Choices) -> dict[str, str]:

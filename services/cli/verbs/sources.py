@@ -99,6 +99,26 @@ def sync(session: Session, name: SourceName) -> None:
     session.output.show(found, lambda: ", ".join(f"{count} {what}" for what, count in found.items()))
 
 
+def readers(
+    session: Session,
+    name: SourceName,
+    readers: Annotated[
+        list[str] | None,
+        typer.Option("--readers", help="user:ID, group:ID or everyone; may be given again. None: only the owner."),
+    ] = None,
+) -> None:
+    """Change who may read the source's documents that have no readers of their own."""
+    request = pb.SetSourceReadersRequest(source=name, readers=readers or ())
+    answer = session.gateway.call(session.gateway.sources.SetSourceReaders, request, SYNC_SECONDS)
+    session.output.show(
+        plain(answer),
+        lambda: (
+            f"source {answer.source.name}: {views.readers_of(answer.source)};"
+            f" {counted(answer.changed, 'document')} changed"
+        ),
+    )
+
+
 def remove(session: Session, name: SourceName) -> None:
     """Remove the source, and its documents from the index."""
     session.gateway.call(session.gateway.sources.DeleteSource, pb.DeleteSourceRequest(source=name))

@@ -11,6 +11,8 @@ from tandem.ingest.v1 import ingest_service_pb2 as pb
 from services.cli.output import Output, plain, visible
 from services.cli.views.tables import cell, counted, new_table
 
+MAX_NAMED = 5
+
 Advance = Callable[[Sequence[pb.Source]], None]
 
 
@@ -42,6 +44,31 @@ def source_status(answer: pb.GetSourceResponse) -> RenderableType:
     return Group(*parts)
 
 
+def documents_table(documents: Sequence[pb.Document]) -> RenderableType:
+    """Return documents with who may read them."""
+    if not documents:
+        return Text("no documents yet", "dim")
+    drawn = new_table("document", "state", "version", "chunks", "suspicious", "owner", "readers")
+    for document in documents:
+        numbers = map(str, (document.version, document.chunk_count, document.suspicious_chunk_count))
+        readers = "" if document.follows_source else "its own: "
+        drawn.add_row(
+            cell(document.external_id),
+            plain(document)["state"],
+            *numbers,
+            cell(document.owner),
+            cell(readers + readers_of(document)),
+        )
+    return drawn
+
+
+def readers_of(holder: pb.Source | pb.Document) -> str:
+    """Return who may read, the first of them by name."""
+    named = list(holder.readers)[:MAX_NAMED]
+    more = max(holder.reader_count, len(holder.readers)) - len(named)
+    return visible(", ".join(named) or "nobody") + (f" and {more} more" if more else "")
+
+
 def total_of(sources: Sequence[pb.Source]) -> pb.SourceCounts:
     """Return the counts of all `sources` together."""
     return pb.SourceCounts(
@@ -50,6 +77,7 @@ def total_of(sources: Sequence[pb.Source]) -> pb.SourceCounts:
         failed=sum(source.counts.failed for source in sources),
         deleting=sum(source.counts.deleting for source in sources),
         chunks=sum(source.counts.chunks for source in sources),
+        suspicious_chunks=sum(source.counts.suspicious_chunks for source in sources),
     )
 
 

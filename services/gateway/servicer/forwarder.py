@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
-from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2
+from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2, secret_service_pb2
 
 from services.common.client import Outgoing
 from services.common.identity import Identity, caller
@@ -15,14 +15,14 @@ from services.gateway.adapters.services import Channels, reaching
 
 INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
 PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
+SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
 ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
 # Rate is left out: callers rate through the gateway's own.
 FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
 
-FORWARDED_NAMES = (INGEST.full_name, PLACEMENT.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
-
+FORWARDED_NAMES = tuple(service.full_name for service in (INGEST, PLACEMENT, SECRETS, ADAPTERS, FEEDBACK))
 
 # The channel to whoever serves the identity's tenant.
 ChannelOf = Callable[[Identity], Awaitable[grpc.aio.Channel]]
@@ -50,6 +50,7 @@ class Forwarder:
             (
                 Forwarded(INGEST, tuple(INGEST.methods_by_name), _always(channels.ingest)),
                 Forwarded(PLACEMENT, tuple(PLACEMENT.methods_by_name), _always(channels.ingest)),
+                Forwarded(SECRETS, tuple(SECRETS.methods_by_name), _always(channels.ingest)),
                 Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate.channel),
                 Forwarded(FEEDBACK, FEEDBACK_READS, _always(channels.feedback)),
             ),

@@ -9,7 +9,7 @@ from sqlalchemy.types import LargeBinary, String
 
 from services.common.identity import Identity
 from services.ingest.adapters import documents, sources
-from services.ingest.adapters.tables import BLOBS, DOCUMENTS, OUTBOX, READER_SETS, REQUESTS, SECRETS, SOURCES
+from services.ingest.adapters.tables import BLOBS, COPIES, DOCUMENTS, OUTBOX, PLACEMENTS, READER_SETS, REQUESTS, SECRETS, SOURCES
 from services.ingest.domain import Document, DocumentState, Source, SourceState
 
 COLUMNS = DOCUMENTS.c
@@ -89,7 +89,7 @@ async def left_of(session: AsyncSession, identity: Identity, person: Principals)
 
 async def left_in(session: AsyncSession, identity: Identity) -> int:
     """Return how many rows there still are of a tenant."""
-    tables = (SOURCES, DOCUMENTS, REQUESTS, READER_SETS, SECRETS, BLOBS)
+    tables = (SOURCES, DOCUMENTS, REQUESTS, READER_SETS, SECRETS, BLOBS, COPIES, PLACEMENTS)
     counts = [await _count(session, table, table.c.tenant_id == identity.tenant_id) for table in tables]
     return sum(counts) + await _count(session, OUTBOX, _records_of(identity))
 
@@ -100,6 +100,8 @@ async def remove_rest(session: AsyncSession, identity: Identity) -> dict[str, in
     for kind, table in (("secrets", SECRETS), ("requests", REQUESTS), ("reader_sets", READER_SETS)):
         result = await session.execute(delete(table).where(table.c.tenant_id == identity.tenant_id))
         removed[kind] = result.rowcount  # type: ignore[attr-defined]
+    for table in (COPIES, PLACEMENTS):
+        await session.execute(delete(table).where(table.c.tenant_id == identity.tenant_id))
     await session.execute(delete(OUTBOX).where(_records_of(identity)))
     await sources.remove_emptied(session)
     return removed

@@ -5,6 +5,7 @@ import pytest
 from services.cli.home import MAX_LOG_BYTES, AlreadyRunning, Credentials, Home
 from services.cli.processes import identify
 from services.cli.state import Phase, PlatformState, UnitState
+from services.common.secrets import keyring_of
 
 
 @pytest.fixture
@@ -19,6 +20,14 @@ def test_the_identity_key_is_made_once_and_is_long_enough(home):
     assert len(key) >= 32
     assert Home(home.root).identity_key() == key
     assert (home.root / "identity.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_key_for_secrets_is_made_once_and_only_its_owner_reads_it(home):
+    path = home.secrets_key_file()
+    made = path.read_bytes()
+    assert len(keyring_of(made).keys) == 1
+    assert Home(home.root).secrets_key_file().read_bytes() == made
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_state_is_read_back_as_it_was_written(home):

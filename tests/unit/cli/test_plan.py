@@ -55,3 +55,10 @@ def test_the_engine_in_memory_needs_no_model(home: Home):
     told = environments(home, Choices(Addresses(40000), engine="memory"))
     assert told["generate"]["GENERATE_ENGINE"] == "memory"
     assert "GENERATE_MODEL" not in told["generate"]
+
+
+def test_only_ingest_is_told_where_the_key_for_secrets_is_and_the_users_own_wins(home: Home):
+    told = environments(home, Choices(Addresses(40000)))
+    assert {name for name, values in told.items() if "TANDEM_SECRETS_KEY_FILE" in values} == {"ingest"}
+    own = environments(home, Choices(Addresses(40000), environment={"TANDEM_SECRETS_KEYS": "{}"}))
+    assert "TANDEM_SECRETS_KEY_FILE" not in own["ingest"]

@@ -8,7 +8,12 @@ import grpc
 import pytest
 from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
-from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
+from tandem.ingest.v1 import (
+    ingest_service_pb2,
+    ingest_service_pb2_grpc,
+    secret_service_pb2,
+    secret_service_pb2_grpc,
+)
 from tandem.retrieve.v1 import retrieve_service_pb2
 from typer.testing import CliRunner
 
@@ -41,6 +46,44 @@ class FixedSources(ingest_service_pb2_grpc.IngestServiceServicer):
 
     def _next(self) -> ingest_service_pb2.Source:
         return self.sources.pop(0) if len(self.sources) > 1 else self.sources[0]
+
+    def SetSourceReaders(self, request, context):
+        self.source_readers = request
+        changed = ingest_service_pb2.Source(name=request.source, readers=request.readers or ["user:owner"])
+        return ingest_service_pb2.SetSourceReadersResponse(source=changed, changed=3)
+
+    def SetDocumentReaders(self, request, context):
+        self.document_readers = request
+        unknown = [document.external_id for document in request.documents if document.external_id == "unknown"]
+        return ingest_service_pb2.SetDocumentReadersResponse(changed=1, unknown_external_ids=unknown)
+
+    def ListDocuments(self, request, context):
+        """Two documents a page, for ever."""
+        start = int(request.page_token or 0)
+        found = [
+            ingest_service_pb2.Document(external_id=str(number), readers=["user:ada"], reader_count=2000)
+            for number in (start, start + 1)
+        ]
+        return ingest_service_pb2.ListDocumentsResponse(documents=found, next_page_token=str(start + 2))
+
+
+class FixedSecrets(secret_service_pb2_grpc.SecretServiceServicer):
+    """Keeps the last secret."""
+
+    def __init__(self) -> None:
+        self.put: secret_service_pb2.PutSecretRequest | None = None
+        self.deleted = ""
+
+    def PutSecret(self, request, context):
+        self.put = request
+        return secret_service_pb2.PutSecretResponse(secret=secret_service_pb2.Secret(name=request.name, key_id="k1"))
+
+    def ListSecrets(self, request, context):
+        return secret_service_pb2.ListSecretsResponse(secrets=[secret_service_pb2.Secret(name="crm", key_id="k1")])
+
+    def DeleteSecret(self, request, context):
+        self.deleted = request.name
+        return secret_service_pb2.DeleteSecretResponse()
 
 
 class FixedAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
@@ -76,11 +119,12 @@ class Fixed:
         self.address = address
         self.sources = FixedSources()
         self.answers = FixedAnswers()
+        self.secrets = FixedSecrets()
 
-    def __call__(self, *arguments: str):
+    def __call__(self, *arguments: str, typed: bytes = b""):
         app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
         environment = {"TANDEM_ADDRESS": self.address, "TANDEM_API_KEY": KEY, "TANDEM_HOME": "/nowhere"}
-        return CliRunner(env=environment).invoke(app, list(arguments))
+        return CliRunner(env=environment).invoke(app, list(arguments), input=typed)
 
 
 @pytest.fixture
@@ -88,6 +132,7 @@ def tandem() -> Iterator[Fixed]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     fixed = Fixed(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
     ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(fixed.sources, server)
+    secret_service_pb2_grpc.add_SecretServiceServicer_to_server(fixed.secrets, server)
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(fixed.answers, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FixedFeedback(), server)
     server.start()
@@ -225,3 +270,44 @@ def test_readers_and_watching_are_chosen(tandem: Fixed, tmp_path):
     request = tandem.sources.created
     assert request is not None
     assert (request.name, request.files.watch, list(request.readers)) == ("hr", False, ["group:hr", "user:ada"])
+
+
+def test_the_readers_of_a_source_are_set_and_none_are_its_owner(tandem: Fixed):
+    set_readers = tandem("source", "readers", "hr", "--readers", "group:hr", "--readers", "user:ada")
+    assert list(tandem.sources.source_readers.readers) == ["group:hr", "user:ada"]
+    assert "source hr: group:hr, user:ada; 3 documents changed" in set_readers.stdout
+    assert json.loads(tandem("source", "readers", "hr", "--json").stdout)["changed"] == 3
+    assert list(tandem.sources.source_readers.readers) == []
+
+
+def test_documents_are_listed_with_the_first_of_their_readers(tandem: Fixed):
+    assert "user:ada and 1999 more" in tandem("document", "list", "--limit", "1").stdout
+    listed = json.loads(tandem("document", "list", "--limit", "3", "--json").stdout)["documents"]
+    assert [(each["external_id"], each["reader_count"]) for each in listed] == [("0", 2000), ("1", 2000), ("2", 2000)]
+
+
+def test_the_readers_of_a_document_are_set_and_an_unknown_one_is_an_error(tandem: Fixed):
+    assert tandem("document", "readers", "apps", "ticket-1", "--readers", "user:ada").exit_code == 0
+    (document,) = tandem.sources.document_readers.documents
+    assert (document.external_id, list(document.readers)) == ("ticket-1", ["user:ada"])
+    unknown = tandem("document", "readers", "apps", "unknown", "--json")
+    assert unknown.exit_code == 1
+    assert json.loads(unknown.stdout)["error"]["reason"] == "DOCUMENT_NOT_FOUND"
+
+
+def test_a_secret_is_read_from_the_input_or_a_file_and_never_shown(tandem: Fixed, tmp_path):
+    typed = tandem("secret", "put", "crm", typed=b"hush\n")
+    assert tandem.secrets.put is not None
+    assert (tandem.secrets.put.name, tandem.secrets.put.value) == ("crm", b"hush")
+    (tmp_path / "value").write_bytes(b"\x00\xff quiet")
+    kept = tandem("secret", "put", "crm", "--file", str(tmp_path / "value"), "--json")
+    assert tandem.secrets.put.value == b"\x00\xff quiet"
+    assert "hush" not in typed.output
+    assert json.loads(kept.stdout)["secret"] == {"name": "crm", "key_id": "k1"}
+
+
+def test_secrets_are_listed_by_name_and_removed(tandem: Fixed):
+    assert json.loads(tandem("secret", "list", "--json").stdout)["secrets"][0]["name"] == "crm"
+    assert "crm" in tandem("secret", "list").stdout
+    assert tandem("secret", "delete", "crm").exit_code == 0
+    assert tandem.secrets.deleted == "crm"
