@@ -16,6 +16,14 @@ class PlatformSettings(BaseSettings):
     traces: str = Field(
         "", description="Where spans go: an OTLP gRPC URL, file:FOLDER for JSON lines, or empty for nowhere."
     )
+    tls_certificate: str = Field(
+        "", description="PEM file: what services show each other, for server and client, its chain behind it."
+    )
+    tls_key: str = Field("", description="PEM file: the key of the certificate, without a password.")
+    tls_authority: str = Field("", description="PEM file: the authorities that services' certificates are from.")
+    allow_plaintext: bool = Field(
+        default=False, description="Whether listeners and channels off loopback may do without TLS."
+    )
 
 
 class ServerSettings(BaseSettings):

@@ -18,6 +18,7 @@ from services.common.interceptors import signed_by
 from services.common.server import Service, run, serve, stop_on_signal
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.embed.adapters.milvus import MilvusPassageIndex
 from services.embed.adapters.models import folder_of, open_embedder
 from services.embed.adapters.parser_process import ParseLimits, open_parser
@@ -69,7 +70,7 @@ async def main() -> None:
             pings=(warm, passages.ping, producer.ping),
             tasks=(partial(consume, subscription, consumer.handle),),
         )
-        await serve(service, stop)
+        await serve(service, stop, Transport.of(platform))
 
 
 def _parse_limits(settings: Settings) -> ParseLimits:

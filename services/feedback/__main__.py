@@ -19,6 +19,7 @@ from services.common.outbox import Outbox
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.feedback.adapters.postgres import OUTBOX, SCHEMA, PostgresFeedback
 from services.feedback.consumer import InteractionConsumer
 from services.feedback.servicer import FeedbackServicer
@@ -55,7 +56,7 @@ async def main() -> None:
                 partial(relay, outbox, sessions, settings.bus),
             ),
         )
-        await serve(service)
+        await serve(service, transport=Transport.of(platform))
 
 
 async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:

@@ -44,7 +44,8 @@ async def main() -> None:
             settings.generate_address,
             settings.feedback_address,
         )
-        channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
+        transport = settings.transport(platform)
+        channels = Channels(*[await resources.enter_async_context(open_channel(at, transport)) for at in addresses])
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
@@ -67,7 +68,7 @@ async def main() -> None:
             pings=(partial(ping, sessions), log.ping),
             tasks=(log.run,),
         )
-        await serve(service)
+        await serve(service, transport=transport)
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

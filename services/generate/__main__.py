@@ -9,6 +9,7 @@ from services.common.interceptors import signed_by
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.generate import metrics
 from services.generate.adapters.files import AdapterFiles
 from services.generate.adapters.memory import MemoryEngine, WordTokenizer
@@ -45,7 +46,8 @@ async def main() -> None:
                 names=(GENERATE, ADAPTERS),
                 pings=(engine.ping,),
                 tasks=(engine.until_dead, shelf.remove_retired),
-            )
+            ),
+            transport=Transport.of(platform),
         )
 
 

@@ -18,6 +18,7 @@ from services.common.outbox import Outbox
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.ingest.adapters.files import FilesConnector
 from services.ingest.adapters.tables import OUTBOX, SCHEMA
 from services.ingest.catalog import Catalog
@@ -43,7 +44,7 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        await serve(wire(settings, sessions, IdentitySigner(key)))
+        await serve(wire(settings, sessions, IdentitySigner(key)), transport=Transport.of(platform))
 
 
 def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:

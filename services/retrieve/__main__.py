@@ -12,6 +12,7 @@ from services.common.interceptors import signed_by
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from services.retrieve.servicer import RetrieveServicer
@@ -24,8 +25,9 @@ async def main() -> None:
     # pymilvus logs what it raises, with the filter, though we answer for it.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
+    transport = Transport.of(platform)
     async with contextlib.AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(open_channel(settings.embed_address))
+        channel = await stack.enter_async_context(open_channel(settings.embed_address, transport))
         milvus = open_milvus(settings.milvus_uri, settings.milvus_token.get_secret_value())
         stack.push_async_callback(milvus.close)
         embedder, index = GrpcQueryEmbedder(channel), MilvusPassageIndex(milvus)
@@ -40,7 +42,8 @@ async def main() -> None:
                 ),
                 names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
                 pings=(index.ping, embedder.ping),
-            )
+            ),
+            transport=transport,
         )
 
 
