@@ -10,6 +10,7 @@ import structlog
 from kafka import KafkaConsumer
 
 from services.common.bus import CONNECTION, RETRY_SECONDS, Record, ensure_topics
+from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.telemetry import RECORD_SECONDS, RECORDS
 
 SESSION_TIMEOUT_MS = 6000
@@ -33,6 +34,7 @@ class Subscription:
     group: str
     max_records: int = 100
     rest_seconds: float = 0.0
+    security: BusSecurity = UNSECURED
 
 
 async def consume(subscription: Subscription, handle: Handle) -> None:
@@ -55,7 +57,7 @@ async def consume(subscription: Subscription, handle: Handle) -> None:
 
 
 async def _consume_until_it_fails(subscription: Subscription, handle: Handle) -> None:
-    await ensure_topics(subscription.bootstrap)
+    await ensure_topics(subscription.bootstrap, subscription.security)
     consumer = await asyncio.to_thread(_open_consumer, subscription)
     try:
         while True:
@@ -85,7 +87,7 @@ def _open_consumer(subscription: Subscription) -> Any:
         # A batch of slow documents may take long; heartbeats tell of a dead process all the same.
         max_poll_interval_ms=24 * 3600 * 1000,
         metadata_max_age_ms=5000,
-        **CONNECTION | {"request_timeout_ms": 10_000},
+        **CONNECTION | {"request_timeout_ms": 10_000} | subscription.security.for_kafka_python(),
     )
 
 

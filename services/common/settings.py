@@ -3,6 +3,8 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.common.bus_security import UNSECURED, BusSecurity
+
 
 class PlatformSettings(BaseSettings):
     """Read from TANDEM_…: the same for all services of one deployment."""
@@ -21,6 +23,9 @@ class PlatformSettings(BaseSettings):
     )
     tls_key: str = Field("", description="PEM file: the key of the certificate, without a password.")
     tls_authority: str = Field("", description="PEM file: the authorities that services' certificates are from.")
+    bus_options: BusSecurity = Field(
+        UNSECURED, description="JSON: security_protocol, authority, sasl_mechanism, sasl_user, sasl_password."
+    )
     allow_plaintext: bool = Field(
         default=False, description="Whether listeners and channels off loopback may do without TLS."
     )

@@ -49,13 +49,15 @@ async def main() -> None:
         milvus = index.open_milvus(settings.milvus_uri, settings.milvus_token.get_secret_value())
         stack.push_async_callback(milvus.close)
         passages = MilvusPassageIndex(milvus, name, embedder.dimensions)
-        producer = await stack.enter_async_context(open_producer(settings.bus))
+        producer = await stack.enter_async_context(open_producer(settings.bus, platform.bus_options))
         chunker = Chunker(HuggingFaceTokens(folder), ChunkLimits(settings.chunk_tokens, settings.chunk_overlap_tokens))
         reader = Reader(Blobs(settings.blobs), parser, chunker, settings.max_document_bytes)
         consumer = DocumentConsumer(
             Indexer(passages, reader, Writer(passages, lanes)), producer, partial(datetime.now, UTC)
         )
-        subscription = Subscription(settings.bus, (DOCUMENTS_CHANGED,), GROUP, settings.batch_records)
+        subscription = Subscription(
+            settings.bus, (DOCUMENTS_CHANGED,), GROUP, settings.batch_records, security=platform.bus_options
+        )
 
         async def warm() -> None:
             await lanes.embed_queries(["ready"])

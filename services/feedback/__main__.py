@@ -11,6 +11,7 @@ from tandem.feedback.v1 import feedback_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
 from services.common.bus import INTERACTIONS, open_producer
+from services.common.bus_security import BusSecurity
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
@@ -41,7 +42,12 @@ async def main() -> None:
         servicer = FeedbackServicer(store, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
         subscription = Subscription(
-            settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.rest_seconds
+            settings.bus,
+            (INTERACTIONS,),
+            "feedback",
+            settings.batch_records,
+            settings.rest_seconds,
+            platform.bus_options,
         )
         service = Service(
             address=settings.address,
@@ -53,15 +59,15 @@ async def main() -> None:
             pings=(partial(ping, sessions),),
             tasks=(
                 partial(consume, subscription, consumer.handle),
-                partial(relay, outbox, sessions, settings.bus),
+                partial(relay, outbox, sessions, settings.bus, platform.bus_options),
             ),
         )
         await serve(service, transport=Transport.of(platform))
 
 
-async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
+async def relay(outbox: Outbox, sessions: Sessions, bus: str, security: BusSecurity) -> None:
     """Publish the outbox for ever, from when the broker is there."""
-    async with open_producer(bus) as producer:
+    async with open_producer(bus, security) as producer:
         await outbox.relay(sessions, producer)
 
 

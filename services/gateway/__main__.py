@@ -46,7 +46,11 @@ async def main() -> None:
         )
         transport = settings.transport(platform)
         channels = Channels(*[await resources.enter_async_context(open_channel(at, transport)) for at in addresses])
-        log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
+        log, maker, outgoing = (
+            BusInteractionLog(settings.bus, platform.bus_options),
+            KeyMaker(key),
+            Outgoing(IdentitySigner(key)),
+        )
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
         gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)

@@ -10,6 +10,7 @@ from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
 
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_INDEXED, open_producer
+from services.common.bus_security import BusSecurity
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
@@ -44,10 +45,11 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        await serve(wire(settings, sessions, IdentitySigner(key)), transport=Transport.of(platform))
+        service = wire(settings, sessions, IdentitySigner(key), platform.bus_options)
+        await serve(service, transport=Transport.of(platform))
 
 
-def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Service:
+def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner, security: BusSecurity) -> Service:
     """Return the service on an open database."""
     now, max_bytes = partial(datetime.now, UTC), settings.max_document_bytes
     patience = timedelta(seconds=settings.republish_seconds)
@@ -58,6 +60,7 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
     runner = SourceRunner(catalog, syncer, connect)
     progress = Progress(patience, now())
     consumer = IndexedConsumer(manifest, progress, now)
+    subscription = Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest", security=security)
 
     async def check(config: FilesConfig) -> None:
         await FilesConnector(config, settings.file_roots).check()
@@ -73,8 +76,8 @@ def wire(settings: Settings, sessions: Sessions, signer: IdentitySigner) -> Serv
         # The broker is no condition: without it changes are kept, and published later.
         pings=(partial(ping, sessions),),
         tasks=(
-            partial(relay, outbox, sessions, settings.bus),
-            partial(consume, Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest"), consumer.handle),
+            partial(relay, outbox, sessions, settings.bus, security),
+            partial(consume, subscription, consumer.handle),
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
         ),
@@ -92,9 +95,9 @@ def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector
     return FilesConnector(source.config, file_roots)
 
 
-async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
+async def relay(outbox: Outbox, sessions: Sessions, bus: str, security: BusSecurity) -> None:
     """Publish the outbox for ever, from when the broker is there."""
-    async with open_producer(bus) as producer:
+    async with open_producer(bus, security) as producer:
         await outbox.relay(sessions, producer)
 
 
