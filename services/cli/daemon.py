@@ -38,12 +38,14 @@ class Options:
     port_base: int
     cache: Path | None
     start_seconds: float
+    tls: bool = False
 
     def argv(self) -> tuple[str, ...]:
         """Return the options as the command line has them."""
         cache = ("--cache", str(self.cache.resolve())) if self.cache else ()
         ports = ("--port-base", str(self.port_base)) if self.port_base else ("--free-ports",)
-        return ("--engine", self.engine, *ports, "--start-timeout", str(self.start_seconds), *cache)
+        tls = ("--tls",) if self.tls else ()
+        return ("--engine", self.engine, *ports, "--start-timeout", str(self.start_seconds), *cache, *tls)
 
 
 def run_here(home: Home, program: Program, options: Options, show: Show) -> None:
@@ -60,7 +62,7 @@ def run_here(home: Home, program: Program, options: Options, show: Show) -> None
         home.forget_stale_key()
         log = structlog.wrap_logger(structlog.WriteLogger(log_file), processors=_processors())
         log.info("home_locked", recovered_processes=recovered)
-        choices = Choices(_addresses(options), options.engine, options.cache, program.environment)
+        choices = Choices(_addresses(options), options.engine, options.cache, program.environment, options.tls)
         plan = program.blueprint(home, choices)
         supervisor = Supervisor(plan, home, Spawner(home, program.environment), log)
         asyncio.run(_run(supervisor, options.start_seconds, show))

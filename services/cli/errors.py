@@ -29,6 +29,12 @@ class NotReachable(Failure):
     reason = "NOT_REACHABLE"
 
 
+class NotTrusted(Failure):
+    """What answers at the gateway's address cannot prove that it is the gateway."""
+
+    reason = "NOT_TRUSTED"
+
+
 def failure_of(error: grpc.RpcError, address: str) -> Failure:
     """Return what a failed call to the gateway at `address` means."""
     code, details = error.code(), error.details() or ""
@@ -36,6 +42,12 @@ def failure_of(error: grpc.RpcError, address: str) -> Failure:
     if info is not None:
         return Failure(details, info.reason, code=code.name, **info.metadata)
     # The services behind the gateway always say why; without that, the gateway itself was not there.
+    if code is grpc.StatusCode.UNAVAILABLE and "handshake failed" in details:
+        return NotTrusted(
+            f"what answers at {address} does not speak TLS, or is certified by nobody trusted here:"
+            " name its authority with --authority",
+            address=address,
+        )
     if code is grpc.StatusCode.UNAVAILABLE:
         return NotReachable(f"no platform answers at {address}: start one with `tandem up`", address=address)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -19,13 +19,16 @@ Answer = TypeVar("Answer")
 
 
 class Gateway:
-    """Calls the gateway at `address` with an API key."""
+    """Calls the gateway at `address` with an API key; in plaintext where there are no `credentials`."""
 
-    def __init__(self, address: str, api_key: str) -> None:
+    def __init__(self, address: str, api_key: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
         self._metadata = (("authorization", f"Bearer {api_key}"),)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        channel = grpc.insecure_channel(address, options=options)
+        if credentials is None:
+            channel = grpc.insecure_channel(address, options=options)
+        else:
+            channel = grpc.secure_channel(address, credentials, options=options)
         self._channel = channel
         self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)

@@ -123,7 +123,7 @@ class Home:
             return None
 
     def keep_state(self, state: PlatformState) -> None:
-        _write_whole(self.root / "platform.json", orjson.dumps(state, option=orjson.OPT_INDENT_2), 0o644)
+        write_whole(self.root / "platform.json", orjson.dumps(state, option=orjson.OPT_INDENT_2), 0o644)
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -137,10 +137,10 @@ class Home:
 
 
 def _write_secret(path: Path, content: bytes) -> None:
-    _write_whole(path, content, 0o600)
+    write_whole(path, content, 0o600)
 
 
-def _write_whole(path: Path, content: bytes, mode: int) -> None:
+def write_whole(path: Path, content: bytes, mode: int) -> None:
     """Write a file so that no reader sees half of it, and nobody else reads it before its mode is set."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.cli import models, parts, postgres, probes
+from services.cli import authority, models, parts, postgres, probes
 from services.cli.addresses import Addresses
 from services.cli.home import Home
 from services.cli.parts import Command
+from services.common.transport import Transport
 
 GATEWAY = "gateway"
 TENANT = "default"
@@ -39,6 +40,7 @@ class Plan:
     services: tuple[Unit, ...]
     front: Unit
     bootstrap: Command
+    tls: bool = False
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -53,6 +55,7 @@ class Choices:
     engine: str = "vllm"
     cache: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    tls: bool = False
 
 
 # Makes the plan of a platform. Another one than `local` runs other services under the same command.
@@ -63,7 +66,10 @@ def local(home: Home, choices: Choices) -> Plan:
     """Return the plan of the whole platform on this machine."""
     at = choices.addresses
     database = postgres.url_of(home.data / "postgres")
-    shared = {"TANDEM_IDENTITY_KEY": home.identity_key()}
+    if choices.tls:
+        authority.renew(home)
+    transport = authority.transport_of(home, tls=choices.tls)
+    shared = {"TANDEM_IDENTITY_KEY": home.identity_key()} | authority.settings_of(home, tls=choices.tls)
     own = _settings(home, choices, database)
     return Plan(
         parts=(
@@ -76,25 +82,28 @@ def local(home: Home, choices: Choices) -> Plan:
             Unit(parts.postgres(home.data / "postgres"), probes.answers_sql(database), "unix socket"),
         ),
         services=tuple(
-            service(name, at, shared | own[name]) for name in ("ingest", "embed", "retrieve", "generate", "feedback")
+            service(name, at, shared | own[name], transport)
+            for name in ("ingest", "embed", "retrieve", "generate", "feedback")
         ),
-        front=service(GATEWAY, at, shared | own[GATEWAY]),
+        front=service(GATEWAY, at, shared | own[GATEWAY], transport),
         bootstrap=Command(
             "bootstrap",
             (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", TENANT, "--name", "first key"),
             shared | own[GATEWAY],
         ),
+        tls=choices.tls,
     )
 
 
-def service(name: str, addresses: Addresses, environment: Mapping[str, str]) -> Unit:
+def service(name: str, addresses: Addresses, environment: Mapping[str, str], transport: Transport) -> Unit:
     """Return the unit of `python -m services.NAME`."""
     own = {
         f"{name.upper()}_ADDRESS": addresses.of(name),
         f"{name.upper()}_METRICS_ADDRESS": addresses.metrics_of(name),
     }
     command = Command(name, (sys.executable, "-m", f"services.{name}"), {**environment, **own})
-    return Unit(command, probes.serves_grpc(addresses.of(name)), addresses.of(name), addresses.metrics_of(name))
+    probe = probes.serves_grpc(addresses.of(name), transport)
+    return Unit(command, probe, addresses.of(name), addresses.metrics_of(name))
 
 
 def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str, str]]:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.common.transport import Transport
+
 SECONDS = 2.0
 
 # Returns whether the process behind it is ready for work; never raises.
@@ -43,11 +45,11 @@ def answers_sql(url: str) -> Probe:
     return probe
 
 
-def serves_grpc(address: str) -> Probe:
+def serves_grpc(address: str, transport: Transport) -> Probe:
     """Return a probe of a service by the gRPC health protocol."""
 
     async def probe() -> bool:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with transport.channel(address) as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(
                     health_pb2.HealthCheckRequest(), timeout=SECONDS

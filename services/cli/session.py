@@ -1,14 +1,20 @@
 """What every verb is given: the home, the output, and the gateway."""
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
 
 from services.cli.addresses import DEFAULT_PORT_BASE, HOST
+from services.cli.authority import paths_of
 from services.cli.errors import Failure
 from services.cli.gateway import Gateway
 from services.cli.home import Home
 from services.cli.output import Output
 from services.cli.plan import Blueprint
+from services.common.transport import is_loopback
 
 
 class NoKey(Failure):
@@ -26,6 +32,14 @@ class Program:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to trust as a gateway elsewhere: by default, whom the system trusts, and never without TLS."""
+
+    authority: Path | None = None
+    allow_plaintext: bool = False
+
+
 @dataclass(slots=True)
 class Session:
     """One run of one verb. `address` and `api_key` are empty where the home's are to be used."""
@@ -35,6 +49,7 @@ class Session:
     output: Output
     address: str = ""
     api_key: str = ""
+    trust: Trust = Trust()
     _gateway: Gateway | None = field(default=None, init=False)
 
     @property
@@ -45,7 +60,7 @@ class Session:
             NoKey: no key is given, and the home has none.
         """
         if self._gateway is None:
-            self._gateway = Gateway(self.gateway_address, self.api_key or self._first_key())
+            self._gateway = Gateway(self.gateway_address, self.api_key or self._first_key(), self._credentials())
         return self._gateway
 
     @property
@@ -53,6 +68,22 @@ class Session:
         """Return where the gateway is, as far as is known."""
         state = self.home.state()
         return self.address or (state.gateway if state else f"{HOST}:{DEFAULT_PORT_BASE}")
+
+    def _credentials(self) -> grpc.ChannelCredentials | None:
+        """Return whom to trust as the gateway, or None where plaintext is spoken.
+
+        Raises:
+            OSError: the authority cannot be read.
+        """
+        state, address = self.home.state(), self.gateway_address
+        authority = self.trust.authority
+        if authority is None and state and state.tls and address == state.gateway:
+            authority = paths_of(self.home).authority
+        if authority is not None:
+            return grpc.ssl_channel_credentials(authority.read_bytes())
+        if is_loopback(address) or self.trust.allow_plaintext:
+            return None
+        return grpc.ssl_channel_credentials(_system_roots())
 
     def close(self) -> None:
         if self._gateway is not None:
@@ -67,3 +98,9 @@ class Session:
                 home=str(self.home.root),
             )
         return credentials.secret
+
+
+def _system_roots() -> bytes | None:
+    """Return the system's roots (or SSL_CERT_FILE's); None means those that gRPC brings."""
+    file = ssl.get_default_verify_paths().cafile
+    return Path(file).read_bytes() if file else None

@@ -46,3 +46,4 @@ class PlatformState:
     gateway: str
     supervisor: ProcessId | None
     units: tuple[UnitState, ...]
+    tls: bool = False

@@ -45,7 +45,7 @@ class Supervisor:
         """Return how the platform is."""
         supervisor = None if self._phase is Phase.STOPPED else self._process
         units = tuple(keeper.state for keeper in self._keepers.values())
-        return PlatformState(self._phase, self._plan.front.address, supervisor, units)
+        return PlatformState(self._phase, self._plan.front.address, supervisor, units, self._plan.tls)
 
     async def run(self, stop: asyncio.Event, start_seconds: float) -> None:
         """Start everything, keep it running until `stop` is set, and stop it.

@@ -14,7 +14,7 @@ import typer
 from services.cli.errors import Failure, failure_of
 from services.cli.home import Home
 from services.cli.output import Output
-from services.cli.session import Program, Session
+from services.cli.session import Program, Session, Trust
 
 INTERRUPTED = 130
 PANEL = "Every verb"
@@ -23,7 +23,7 @@ PANEL = "Every verb"
 Verb = Callable[..., None]
 
 
-def _shared(
+def _shared(  # noqa: PLR0913 - as many as every verb has
     *,
     home: Annotated[
         Path,
@@ -35,6 +35,21 @@ def _shared(
     api_key: Annotated[
         str, typer.Option(envvar="TANDEM_API_KEY", help="The key; the home's first by default.", rich_help_panel=PANEL)
     ] = "",
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TANDEM_AUTHORITY", help="PEM file: who certifies the gateway elsewhere.", rich_help_panel=PANEL
+        ),
+    ] = None,
+    allow_plaintext: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plaintext",
+            envvar="TANDEM_ALLOW_PLAINTEXT",
+            help="Call a gateway elsewhere without TLS.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.", rich_help_panel=PANEL)] = False,
 ) -> None:
     """Declare the options of every verb."""
@@ -45,7 +60,8 @@ def verb(function: Verb, program: Program) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*, home: Path, address: str, api_key: str, json: bool, **own: Any) -> None:
-        session = Session(program, Home(home), Output(as_json=json), address, api_key)
+        trust = Trust(own.pop("authority"), own.pop("allow_plaintext"))
+        session = Session(program, Home(home), Output(as_json=json), address, api_key, trust)
         _report(session, functools.partial(function, session, **own))
 
     own = list(inspect.signature(function).parameters.values())[1:]

@@ -15,6 +15,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
+from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.errors import Unavailable
 from services.common.telemetry import inject
 
@@ -68,20 +69,20 @@ def tenant_of(key: bytes) -> str:
     return key.partition(b"/")[0].decode("utf-8", "replace")
 
 
-async def ensure_topics(bootstrap: str) -> None:
+async def ensure_topics(bootstrap: str, security: BusSecurity = UNSECURED) -> None:
     """Create the topics that are missing.
 
     Raises:
         BusUnavailable: the broker cannot be reached.
     """
     try:
-        await asyncio.to_thread(_create_topics, bootstrap)
+        await asyncio.to_thread(_create_topics, bootstrap, security)
     except KafkaError as error:
         raise BusUnavailable("the event log cannot be reached", bootstrap=bootstrap) from error
 
 
-def _create_topics(bootstrap: str) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, **CONNECTION)
+def _create_topics(bootstrap: str, security: BusSecurity) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, **CONNECTION, **security.for_kafka_python())
     try:
         missing = set(PARTITIONS) - set(admin.list_topics())
         for topic in missing:
@@ -98,8 +99,9 @@ def _topic_ids(admin: Any) -> dict[str, str]:
 class Producer:
     """Writes records; `send` returns when the broker has them all."""
 
-    def __init__(self, bootstrap: str, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, bootstrap: str, timeout_seconds: float = 10.0, security: BusSecurity = UNSECURED) -> None:
         self._bootstrap = bootstrap
+        self._security = security
         self._timeout_seconds = timeout_seconds
         self._admin: Any = None
         self._producer: Any = None
@@ -123,7 +125,7 @@ class Producer:
 
     async def ping(self) -> None:
         """Raise BusUnavailable unless the broker answers."""
-        await ensure_topics(self._bootstrap)
+        await ensure_topics(self._bootstrap, self._security)
 
     async def send(self, records: Sequence[Record]) -> None:
         """Write `records` and wait until the broker has acknowledged each.
@@ -155,8 +157,9 @@ class Producer:
 
     def _connect(self) -> None:
         self._close()
-        _create_topics(self._bootstrap)
-        self._admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, **CONNECTION)
+        _create_topics(self._bootstrap, self._security)
+        connection = CONNECTION | self._security.for_kafka_python()
+        self._admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, **connection)
         self._topic_ids = _topic_ids(self._admin)
         self._producer = KafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -168,7 +171,7 @@ class Producer:
             linger_ms=1,
             delivery_timeout_ms=8000,
             max_block_ms=5000,
-            **CONNECTION,
+            **connection,
         )
 
     def _close(self) -> None:
@@ -208,9 +211,9 @@ def _awaitable(kafka_future: Any) -> asyncio.Future[None]:
 
 
 @contextlib.asynccontextmanager
-async def open_producer(bootstrap: str) -> AsyncIterator[Producer]:
+async def open_producer(bootstrap: str, security: BusSecurity = UNSECURED) -> AsyncIterator[Producer]:
     """Give a connected producer, trying again until the broker is there."""
-    producer = Producer(bootstrap)
+    producer = Producer(bootstrap, security=security)
     while True:
         try:
             await producer.start()

@@ -8,6 +8,7 @@ import orjson
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.server import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from services.common.telemetry import inject
+from services.common.transport import LOOPBACK, Transport
 
 SERVICE_CONFIG = {
     "methodConfig": [
@@ -32,11 +33,17 @@ class CallOptions(TypedDict):
     metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """Open a channel to a service inside the platform."""
-    return grpc.aio.insecure_channel(
+def open_channel(address: str, transport: Transport = LOOPBACK) -> grpc.aio.Channel:
+    """Open a channel to a service inside the platform.
+
+    Raises:
+        PlaintextRefused: `transport` has no TLS, and the address is not on loopback.
+    """
+    return transport.channel(
         address,
         options=(
+            # What an environment says of proxies is not for the platform's own ways.
+            ("grpc.enable_http_proxy", 0),
             ("grpc.service_config", orjson.dumps(SERVICE_CONFIG).decode()),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

@@ -11,6 +11,7 @@ import structlog
 from kafka import KafkaConsumer
 
 from services.common.bus import CONNECTION, RETRY_SECONDS, Record, ensure_topics
+from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.telemetry import RECORD_SECONDS, RECORDS
 
 SESSION_TIMEOUT_MS = 6000
@@ -34,6 +35,7 @@ class Subscription:
     group: str
     max_records: int = 100
     rest_seconds: float = 0.0
+    security: BusSecurity = UNSECURED
 
 
 async def consume(subscription: Subscription, handle: Handle) -> None:
@@ -79,7 +81,7 @@ async def open_consumer(subscription: Subscription, listener: Any = None) -> Asy
     Raises:
         BusUnavailable: the broker cannot be reached.
     """
-    await ensure_topics(subscription.bootstrap)
+    await ensure_topics(subscription.bootstrap, subscription.security)
     consumer = await asyncio.to_thread(_consumer_of, subscription, listener)
     try:
         yield consumer
@@ -105,7 +107,7 @@ def _consumer_of(subscription: Subscription, listener: Any) -> Any:
         # A batch of slow documents may take long; heartbeats tell of a dead process all the same.
         max_poll_interval_ms=24 * 3600 * 1000,
         metadata_max_age_ms=5000,
-        **CONNECTION | {"request_timeout_ms": 10_000},
+        **CONNECTION | {"request_timeout_ms": 10_000} | subscription.security.for_kafka_python(),
     )
     consumer.subscribe(subscription.topics, listener=listener)
     return consumer

@@ -12,6 +12,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from services.common.bus import CONNECTION, PARTITIONS
+from services.common.consuming import Subscription
 
 LOOK_SECONDS = 1.0
 
@@ -51,12 +52,13 @@ class GroupPace:
 
 
 class GroupLag:
-    """Reads how many records of a topic a group has not committed; connects when it is first asked."""
+    """Reads how many records of its one topic a group has not committed; connects when it is first asked."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        self._bootstrap = bootstrap
-        self._group = group
-        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS[topic])]
+    def __init__(self, read: Subscription) -> None:
+        self._read = read
+        self._partitions = [
+            TopicPartition(topic, number) for topic in read.topics for number in range(PARTITIONS[topic])
+        ]
         self._admin: Any = None
 
     def read(self) -> int:
@@ -65,14 +67,19 @@ class GroupLag:
         Raises:
             KafkaError: the broker did not say.
         """
+        group = self._read.group
         try:
-            self._admin = self._admin or KafkaAdminClient(bootstrap_servers=self._bootstrap, **CONNECTION)
+            self._admin = self._admin or self._connected()
             ends = self._admin.list_partition_offsets(dict.fromkeys(self._partitions, OffsetSpec.LATEST))
-            committed = self._admin.list_group_offsets({self._group: self._partitions})[self._group]
+            committed = self._admin.list_group_offsets({group: self._partitions})[group]
         except KafkaError:
             self.close()
             raise
         return sum(max(0, ends[one].offset - _position(committed, one)) for one in self._partitions)
+
+    def _connected(self) -> Any:
+        security = self._read.security.for_kafka_python()
+        return KafkaAdminClient(bootstrap_servers=self._read.bootstrap, **CONNECTION, **security)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -84,9 +91,9 @@ class GroupLag:
 
 
 @contextlib.asynccontextmanager
-async def open_pace(bootstrap: str, group: str, topic: str, bound: int) -> AsyncIterator[GroupPace]:
-    """Give the pace that a group sets on a topic."""
-    lag = GroupLag(bootstrap, group, topic)
+async def open_pace(read: Subscription, bound: int) -> AsyncIterator[GroupPace]:
+    """Give the pace that a group sets on what it reads."""
+    lag = GroupLag(read)
     try:
         yield GroupPace(lag.read, bound)
     finally:

@@ -14,10 +14,10 @@ import uvloop
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
 from services.common.access import required_role
 from services.common.interceptors import Authenticate, RpcInterceptor
+from services.common.transport import LOOPBACK, Transport
 
 GRACE_SECONDS = 5.0
 READY_POLL_SECONDS = 0.2
@@ -68,11 +68,12 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     uvloop.run(main())
 
 
-async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
+async def serve(service: Service, stop: asyncio.Event | None = None, transport: Transport = LOOPBACK) -> None:
     """Serve until SIGTERM, SIGINT or `stop`; then finish the calls in flight, for 5 seconds.
 
     Raises:
         RoleMissing: an RPC does not say who may call it.
+        PlaintextRefused: `transport` has no TLS, and an address is not on loopback.
     """
     stop = stop or stop_on_signal()
     server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate)], options=OPTIONS)
@@ -80,10 +81,10 @@ async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     service.register(server)
     _reflect(service.names, server)
-    port = server.add_insecure_port(service.address)
+    port = transport.listen(server, service.address)
     await status.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     await server.start()
-    metrics = _serve_metrics(service.metrics_address)
+    metrics = transport.expose_metrics(service.metrics_address)
     tasks = asyncio.create_task(_run_beside(service, status, stop, port))
     waiting = asyncio.create_task(stop.wait())
     try:
@@ -136,12 +137,6 @@ async def _until_ready(pings: Sequence[Ping]) -> None:
             except Exception as error:  # noqa: BLE001 - whatever it is, we are not ready; it is logged
                 log.warning("not_ready", error=type(error).__name__, detail=str(error)[:300])
                 await asyncio.sleep(READY_POLL_SECONDS)
-
-
-def _serve_metrics(address: str) -> Callable[[], None]:
-    host, _, port = address.rpartition(":")
-    server, _thread = start_http_server(int(port), addr=host)
-    return server.shutdown
 
 
 def stop_on_signal() -> asyncio.Event:

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.quotas import TenantQuotas
 
 SHARED = "shared"
@@ -43,6 +44,17 @@ class PlatformSettings(BaseSettings):
     )
     places: Mapping[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Place] = Field(
         default_factory=dict, description='Places beside "shared" that tenants may move to, by name, as a JSON object.'
+    )
+    tls_certificate: str = Field(
+        "", description="PEM file: what services show each other, for server and client, its chain behind it."
+    )
+    tls_key: str = Field("", description="PEM file: the key of the certificate, without a password.")
+    tls_authority: str = Field("", description="PEM file: the authorities that services' certificates are from.")
+    bus_options: BusSecurity = Field(
+        UNSECURED, description="JSON: security_protocol, authority, sasl_mechanism, sasl_user, sasl_password."
+    )
+    allow_plaintext: bool = Field(
+        default=False, description="Whether listeners and channels off loopback may do without TLS."
     )
 
     @field_validator("places")

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 RPC_FINISHED = "rpc_finished"
 RECORD_FAILED = "record_failed"
@@ -27,6 +27,12 @@ RPC_SECONDS = Histogram(
 RECORDS = Counter("tandem_records_total", "Records consumed.", ["topic", "outcome"])
 RECORD_SECONDS = Histogram(
     "tandem_record_batch_duration_seconds", "Handling one batch of records.", ["topic"], buckets=SECONDS
+)
+TLS_EXPIRY = Gauge(
+    "tandem_tls_certificate_expiry_timestamp_seconds", "When the certificate in use expires.", ["certificate"]
+)
+TLS_RELOADS = Counter(
+    "tandem_tls_reloads_total", "Certificates read again after their files changed.", ["certificate", "outcome"]
 )
 
 tracer = trace.get_tracer("tandem")

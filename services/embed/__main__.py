@@ -21,6 +21,7 @@ from services.common.places import MilvusPlaces
 from services.common.server import Service, run, serve, stop_on_signal
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.embed.adapters.models import folder_of, open_embedder
 from services.embed.adapters.parser_process import ParseLimits, open_parser
 from services.embed.adapters.places import MilvusIndexes
@@ -60,13 +61,15 @@ async def main() -> None:
         stack.push_async_callback(places.close)
         placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
         indexes = MilvusIndexes(places, name, embedder.dimensions)
-        producer = await stack.enter_async_context(open_producer(settings.bus))
+        producer = await stack.enter_async_context(open_producer(settings.bus, platform.bus_options))
         chunker = Chunker(HuggingFaceTokens(folder), ChunkLimits(settings.chunk_tokens, settings.chunk_overlap_tokens))
         reader = Reader(Blobs(settings.blobs), parser, chunker, settings.max_document_bytes)
         consumer = DocumentConsumer(
             PlacedIndexer(indexes, placements, reader, lanes), producer, partial(datetime.now, UTC)
         )
-        subscription = Subscription(settings.bus, (DOCUMENTS_CHANGED,), GROUP, settings.batch_records)
+        subscription = Subscription(
+            settings.bus, (DOCUMENTS_CHANGED,), GROUP, settings.batch_records, security=platform.bus_options
+        )
 
         async def warm() -> None:
             await lanes.embed_queries(["ready"])
@@ -81,7 +84,7 @@ async def main() -> None:
             pings=(warm, indexes.ping, placements.ping, producer.ping),
             tasks=(partial(feed, subscription, Limits(settings.ahead_records, settings.ahead_bytes), consumer.handle),),
         )
-        await serve(service, stop)
+        await serve(service, stop, Transport.of(platform))
 
 
 def _register(embed: EmbedServicer, indexes: MilvusIndexes, placements: Placements, server: grpc.aio.Server) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from services.common.answer_ids import AnswerIds
 from services.common.bus import INTERACTIONS, open_producer
+from services.common.bus_security import BusSecurity
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
@@ -17,6 +18,7 @@ from services.common.permissions import open_permissions
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.feedback.adapters.erasure import PostgresErasure
 from services.feedback.adapters.postgres import OUTBOX, SCHEMA, PostgresFeedback
 from services.feedback.consumer import InteractionConsumer
@@ -42,7 +44,12 @@ async def main() -> None:
         servicer = FeedbackServicer(store, permissions, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
         subscription = Subscription(
-            settings.bus, (INTERACTIONS,), "feedback", settings.batch_records, settings.rest_seconds
+            settings.bus,
+            (INTERACTIONS,),
+            "feedback",
+            settings.batch_records,
+            settings.rest_seconds,
+            platform.bus_options,
         )
         service = Service(
             address=settings.address,
@@ -54,15 +61,15 @@ async def main() -> None:
             pings=(partial(ping, sessions), permissions.ping),
             tasks=(
                 partial(consume, subscription, consumer.handle),
-                partial(relay, outbox, sessions, settings.bus),
+                partial(relay, outbox, sessions, settings.bus, platform.bus_options),
             ),
         )
-        await serve(service)
+        await serve(service, transport=Transport.of(platform))
 
 
-async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
+async def relay(outbox: Outbox, sessions: Sessions, bus: str, security: BusSecurity) -> None:
     """Publish the outbox for ever, from when the broker is there."""
-    async with open_producer(bus) as producer:
+    async with open_producer(bus, security) as producer:
         await outbox.relay(sessions, producer)
 
 

@@ -60,17 +60,19 @@ async def main() -> None:
         issuers = await resources.enter_async_context(open_issuers(settings.oidc_issuers))
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
         placements = await resources.enter_async_context(open_placements(settings.database_url.get_secret_value()))
+        transport = settings.transport(platform)
         own = {name: place.generate_address for name, place in platform.places.items()}
         engines = {
-            place: await resources.enter_async_context(open_channel(address))
+            place: await resources.enter_async_context(open_channel(address, transport))
             for place, address in engine_addresses(settings.generate_address, own).items()
         }
         addresses = settings.ingest_address, settings.retrieve_address, settings.feedback_address
         ingest, retrieve, feedback = [
-            await resources.enter_async_context(open_channel(address)) for address in addresses
+            await resources.enter_async_context(open_channel(address, transport)) for address in addresses
         ]
         channels = Channels(ingest, retrieve, Engines(engines, placements), feedback)
-        log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
+        log = BusInteractionLog(settings.bus, platform.bus_options)
+        maker, outgoing = KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
         gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)
@@ -96,7 +98,7 @@ async def main() -> None:
             pings=(partial(ping, sessions), placements.ping, log.ping),
             tasks=(log.run,),
         )
-        await serve(service)
+        await serve(service, transport=transport)
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

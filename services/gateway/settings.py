@@ -3,7 +3,8 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.common.settings import ServerSettings
+from services.common.settings import PlatformSettings, ServerSettings
+from services.common.transport import Transport
 from services.gateway.domain.tokens import Issuer
 
 
@@ -25,6 +26,11 @@ class Settings(ServerSettings, DatabaseSettings):
     retrieve_address: str = Field(description="host:port of the retrieve service.")
     generate_address: str = Field(description="host:port of the generate service.")
     feedback_address: str = Field(description="host:port of the feedback service.")
+    tls_certificate: str = Field("", description="PEM file: what applications are shown; the platform's by default.")
+    tls_key: str = Field("", description="PEM file: the key of that certificate, without a password.")
+    client_authority: str = Field(
+        "", description="PEM file: where set, applications must show a certificate of these authorities."
+    )
     cache_seconds: float = Field(
         0.5, ge=0, le=0.5, description="How long a key, somebody's groups or an assistant are remembered."
     )
@@ -36,3 +42,11 @@ class Settings(ServerSettings, DatabaseSettings):
     feedback_seconds: float = Field(10, gt=0, description="Most time to read a conversation or keep a rating.")
     forward_seconds: float = Field(600, gt=0, description="Most time a forwarded admin call may take.")
     record_seconds: float = Field(5, gt=0, description="Most time an answer waits for the event log before it fails.")
+
+    def transport(self, platform: PlatformSettings) -> Transport:
+        """Return how the gateway serves and calls.
+
+        Raises:
+            CertificatesUnusable: the settings name some of the TLS files only, or one that cannot be used.
+        """
+        return Transport.of_front(platform, self.tls_certificate, self.tls_key, self.client_authority)

@@ -11,6 +11,7 @@ from services.common.permissions import open_permissions
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.generate import metrics
 from services.generate.adapters.files import AdapterFiles
 from services.generate.adapters.memory import MemoryEngine, MemoryErasedPeople, NoReadership, WordTokenizer
@@ -67,7 +68,8 @@ async def main() -> None:
                 names=(GENERATE, ADAPTERS, ERASURE),
                 pings=(engine.ping,),
                 tasks=(engine.until_dead, shelf.remove_retired),
-            )
+            ),
+            transport=Transport.of(platform),
         )
 
 

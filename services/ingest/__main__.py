@@ -18,6 +18,7 @@ from tandem.ingest.v1 import secret_service_pb2_grpc as secret_rpc
 
 from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_INDEXED, open_producer
+from services.common.bus_security import BusSecurity
 from services.common.client import open_channel
 from services.common.consuming import Subscription, consume
 from services.common.database import Sessions, open_database, ping
@@ -29,6 +30,7 @@ from services.common.secrets import Envelope, SecretsSettings, keys_of
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.ingest.acl import Acl
 from services.ingest.adapters.emptier import GrpcEmptier
 from services.ingest.adapters.files import FilesConnector
@@ -71,11 +73,10 @@ async def main() -> None:
     async with AsyncExitStack() as resources:
         database = open_database(settings.database_url.get_secret_value(), MIGRATIONS, SCHEMA)
         sessions = await resources.enter_async_context(database)
-        signer = IdentitySigner(key)
-        embed = await resources.enter_async_context(open_channel(settings.embed_address))
+        signer, transport = IdentitySigner(key), Transport.of(platform)
+        embed = await resources.enter_async_context(open_channel(settings.embed_address, transport))
         moving = Moving(Moves(sessions, platform.places), GrpcEmptier(embed, signer).empty)
-        service = wire(platform, settings, sessions, moving)
-        await serve(service)
+        await serve(wire(platform, settings, sessions, moving), transport=transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
     runner = SourceRunner(catalog, syncer, connect)
     progress = Progress(patience, now())
     consumer = IndexedConsumer(manifest, progress, now)
+    subscription = Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest", security=platform.bus_options)
 
     async def check(config: FilesConfig) -> None:
         await FilesConnector(config, settings.file_roots).check()
@@ -125,8 +127,8 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
         # The broker is no condition: without it changes are kept, and published later.
         pings=(partial(ping, sessions),),
         tasks=(
-            partial(relay, outbox, sessions, settings.bus),
-            partial(consume, Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest"), consumer.handle),
+            partial(relay, outbox, sessions, settings.bus, platform.bus_options),
+            partial(consume, subscription, consumer.handle),
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
             sweeper.run,
@@ -146,9 +148,12 @@ def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector
     return FilesConnector(source.config, file_roots)
 
 
-async def relay(outbox: Outbox, sessions: Sessions, bus: str) -> None:
+async def relay(outbox: Outbox, sessions: Sessions, bus: str, security: BusSecurity) -> None:
     """Publish the outbox for ever, from when the broker is there."""
-    async with open_producer(bus) as producer, open_pace(bus, READER, DOCUMENTS_CHANGED, MOST_AHEAD) as pace:
+    async with (
+        open_producer(bus, security) as producer,
+        open_pace(Subscription(bus, (DOCUMENTS_CHANGED,), READER, security=security), MOST_AHEAD) as pace,
+    ):
         await outbox.relay(sessions, producer, pace)
 
 

@@ -14,6 +14,7 @@ from services.common.places import MilvusPlaces
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.common.transport import Transport
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.placed import PlacedPassageIndex
 from services.retrieve.servicer import RetrieveServicer
@@ -26,8 +27,9 @@ async def main() -> None:
     # pymilvus logs what it raises, with the filter, though we answer for it.
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
     signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
+    transport = Transport.of(platform)
     async with contextlib.AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(open_channel(settings.embed_address))
+        channel = await stack.enter_async_context(open_channel(settings.embed_address, transport))
         places = MilvusPlaces(settings.milvus_uri, settings.milvus_token, platform.places)
         stack.push_async_callback(places.close)
         permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
@@ -44,7 +46,8 @@ async def main() -> None:
                 ),
                 names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
                 pings=(index.ping, placements.ping, permissions.ping, embedder.ping),
-            )
+            ),
+            transport=transport,
         )
 
 

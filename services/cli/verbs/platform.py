@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from services.cli import daemon, logs, probes, processes, recovery
+from services.cli import authority, daemon, logs, probes, processes, recovery
 from services.cli.addresses import DEFAULT_PORT_BASE
 from services.cli.daemon import Options
 from services.cli.errors import Failure
@@ -21,6 +21,7 @@ from services.cli.session import Session
 from services.cli.state import Phase, PlatformState, UnitState
 from services.cli.supervisor import Supervisor
 from services.cli.views import platform as views
+from services.common.transport import Transport
 
 FOLLOW_SECONDS = 0.2
 
@@ -51,6 +52,7 @@ Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return once all is
 Cache = Annotated[
     Path | None, typer.Option(envvar="TANDEM_CACHE", help="Folder of converted models; in the home by default.")
 ]
+Tls = Annotated[bool, typer.Option("--tls", help="Speak TLS, by an authority made in the home.")]
 StartTimeout = Annotated[float, typer.Option(help="Seconds until everything must be healthy.")]
 
 
@@ -62,9 +64,10 @@ def up(
     detach: Detach = False,
     cache: Cache = None,
     start_timeout: StartTimeout = 600.0,
+    tls: Tls = False,
 ) -> None:
     """Start the platform: event log, Milvus, PostgreSQL and all services; Ctrl-C stops it."""
-    options = Options(engine.value, 0 if free_ports else port_base, cache, start_timeout)
+    options = Options(engine.value, 0 if free_ports else port_base, cache, start_timeout, tls)
     if detach:
         start_and_show(session, options)
     else:
@@ -85,9 +88,10 @@ def supervise(
     free_ports: FreePorts = False,
     cache: Cache = None,
     start_timeout: StartTimeout = 600.0,
+    tls: Tls = False,
 ) -> None:
     """Run the platform without a word; what `up --detach` leaves behind."""
-    options = Options(engine.value, 0 if free_ports else port_base, cache, start_timeout)
+    options = Options(engine.value, 0 if free_ports else port_base, cache, start_timeout, tls)
     daemon.run_here(session.home, session.program, options, _show_nothing)
 
 
@@ -140,21 +144,22 @@ def status(session: Session) -> None:
     state = session.home.state()
     if state is None or processes.find(state.supervisor) is None:
         raise NotRunning(f"no platform runs in {session.home.root}: start one with `tandem up`")
-    state = asyncio.run(_probed(state))
+    state = asyncio.run(_probed(state, session.home))
     session.output.show(views.platform_data(state), lambda: views.status_table(state))
     if any(unit.phase is not Phase.HEALTHY for unit in state.units):
         raise typer.Exit(1)
 
 
-async def _probed(state: PlatformState) -> PlatformState:
-    units = await asyncio.gather(*map(_probed_unit, state.units))
+async def _probed(state: PlatformState, home: Home) -> PlatformState:
+    transport = authority.transport_of(home, tls=state.tls)
+    units = await asyncio.gather(*(_probed_unit(unit, transport) for unit in state.units))
     return replace(state, units=tuple(units))
 
 
-async def _probed_unit(unit: UnitState) -> UnitState:
+async def _probed_unit(unit: UnitState, transport: Transport) -> UnitState:
     """Return the unit as it is now; a service that lives may yet not be ready."""
     is_service = bool(unit.metrics_address)
-    if unit.phase is not Phase.HEALTHY or not is_service or await probes.serves_grpc(unit.address)():
+    if unit.phase is not Phase.HEALTHY or not is_service or await probes.serves_grpc(unit.address, transport)():
         return unit
     return replace(unit, phase=Phase.NOT_READY)
 

@@ -30,8 +30,9 @@ def platform_data(state: PlatformState) -> dict[str, Any]:
 def platform_table(state: PlatformState) -> RenderableType:
     """Return the addresses of a platform that is healthy."""
     drawn = new_table("", "gRPC or wire protocol", "metrics")
+    scheme = "https" if state.tls else "http"
     for unit in state.units:
-        metrics = f"http://{unit.metrics_address}/metrics" if unit.metrics_address else ""
+        metrics = f"{scheme}://{unit.metrics_address}/metrics" if unit.metrics_address else ""
         drawn.add_row(Text(unit.name, "bold"), unit.address, metrics)
     return Group(drawn, Text(f"The gateway is at {state.gateway}.", "bold"))
 

@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from services.common.bus import INTERACTIONS, RETRY_SECONDS, BusUnavailable, ensure_topics, key_of
+from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.telemetry import inject
 
 MOST_WAITING = 10_000
@@ -28,8 +29,9 @@ log = structlog.get_logger()
 class BusInteractionLog:
     """InteractionLog on the topic `interactions`; `run` must run beside the server."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, security: BusSecurity = UNSECURED) -> None:
         self._bootstrap = bootstrap
+        self._security = security
         self._connected = False
         self._sent = asyncio.Event()
         self._producer = Producer(
@@ -48,6 +50,7 @@ class BusInteractionLog:
                 "queue.buffering.max.messages": MOST_WAITING,
                 "error_cb": _note,
                 "log_level": 2,
+                **security.for_librdkafka(),
             }
         )
 
@@ -93,7 +96,7 @@ class BusInteractionLog:
     async def _reach(self) -> None:
         while not self._connected:
             try:
-                await ensure_topics(self._bootstrap)
+                await ensure_topics(self._bootstrap, self._security)
                 self._connected = True
             except BusUnavailable as error:
                 log.warning("bus_unavailable", detail=str(error.__cause__)[:300])

@@ -9,7 +9,17 @@ from sqlalchemy.types import LargeBinary, String
 
 from services.common.identity import Identity
 from services.ingest.adapters import documents, sources
-from services.ingest.adapters.tables import BLOBS, COPIES, DOCUMENTS, OUTBOX, PLACEMENTS, READER_SETS, REQUESTS, SECRETS, SOURCES
+from services.ingest.adapters.tables import (
+    BLOBS,
+    COPIES,
+    DOCUMENTS,
+    OUTBOX,
+    PLACEMENTS,
+    READER_SETS,
+    REQUESTS,
+    SECRETS,
+    SOURCES,
+)
 from services.ingest.domain import Document, DocumentState, Source, SourceState
 
 COLUMNS = DOCUMENTS.c
