@@ -43,16 +43,19 @@ check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift
 	$(BIN)/pytest tests/unit tests/contract
 
 .PHONY: drift
-drift: $(STAMP) ## Check that gen/ is what protos/ makes
+drift: $(STAMP) ## Check that gen/ and docs/rpcs.md are what protos/ makes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	  $(GENERATE) --python_out=$$fresh --mypy_out=quiet:$$fresh --grpc_python_out=$$fresh --mypy_grpc_out=quiet:$$fresh $(PROTOS) && \
-	  diff -r -x __pycache__ $$fresh gen || { echo 'gen/ is not what protos/ makes: run make protos' >&2; exit 1; }
+	  diff -r -x __pycache__ $$fresh gen || { echo 'gen/ is not what protos/ makes: run make protos' >&2; exit 1; } && \
+	  $(BIN)/python docs/rpc_table.py protos > $$fresh/rpcs.md && \
+	  diff $$fresh/rpcs.md docs/rpcs.md || { echo 'docs/rpcs.md is not what protos/ makes: run make protos' >&2; exit 1; }
 
 .PHONY: protos
-protos: $(STAMP) ## Generate gen/ from protos/
+protos: $(STAMP) ## Generate gen/ and docs/rpcs.md from protos/
 	$(BIN)/buf format -w
 	rm -rf gen && mkdir gen
 	$(GENERATE) --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS)
+	$(BIN)/python docs/rpc_table.py protos > docs/rpcs.md
 
 .PHONY: bench
 bench: $(STAMP) ## Measure the platform beside its references: a table, and JSON in build/

@@ -7,28 +7,41 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
-from tandem.ingest.v1 import ingest_service_pb2
+from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2, secret_service_pb2
 
 from services.common.client import Outgoing
 from services.common.identity import caller
 from services.gateway.adapters.services import Channels, reaching
 
-INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
-ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
-FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
-
-# Rate is left out: callers rate through the gateway's own.
-FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
-
-FORWARDED_NAMES = (INGEST.full_name, ADAPTERS.full_name, FEEDBACK.full_name)
+_INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+_SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
+_PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
+_ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
+_FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
 
 class Forwarded(NamedTuple):
-    """The methods of one service that are passed on, and where to."""
+    """The methods of one service that are passed on, and the name of the channel to it."""
 
     service: ServiceDescriptor
     methods: tuple[str, ...]
-    channel: grpc.aio.Channel
+    channel: str
+
+
+FORWARDED = (
+    Forwarded(_INGEST, tuple(_INGEST.methods_by_name), "ingest"),
+    Forwarded(_SECRETS, tuple(_SECRETS.methods_by_name), "ingest"),
+    Forwarded(_PLACEMENT, tuple(_PLACEMENT.methods_by_name), "ingest"),
+    Forwarded(_ADAPTERS, tuple(_ADAPTERS.methods_by_name), "generate"),
+    # Rate is left out: callers rate through the gateway's own.
+    Forwarded(_FEEDBACK, ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings"), "feedback"),
+)
+FORWARDED_NAMES = tuple(each.service.full_name for each in FORWARDED)
+
+
+def forwarded_paths() -> frozenset[str]:
+    """Return the paths of the RPCs that are passed on, such as "/tandem.ingest.v1.IngestService/GetSource"."""
+    return frozenset(f"/{each.service.full_name}/{name}" for each in FORWARDED for name in each.methods)
 
 
 class Forwarder:
@@ -40,19 +53,10 @@ class Forwarder:
 
     def handlers(self, channels: Channels) -> Iterable[grpc.GenericRpcHandler]:
         """Return the handlers to add to the gateway's server."""
-        return map(
-            self._handler,
-            (
-                Forwarded(INGEST, tuple(INGEST.methods_by_name), channels.ingest),
-                Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate),
-                Forwarded(FEEDBACK, FEEDBACK_READS, channels.feedback),
-            ),
-        )
+        return (self._handler(each, getattr(channels, each.channel)) for each in FORWARDED)
 
-    def _handler(self, forwarded: Forwarded) -> grpc.GenericRpcHandler:
-        methods = {
-            name: self._method(forwarded.service.methods_by_name[name], forwarded.channel) for name in forwarded.methods
-        }
+    def _handler(self, forwarded: Forwarded, channel: grpc.aio.Channel) -> grpc.GenericRpcHandler:
+        methods = {name: self._method(forwarded.service.methods_by_name[name], channel) for name in forwarded.methods}
         return grpc.method_handlers_generic_handler(forwarded.service.full_name, methods)
 
     def _method(self, method: MethodDescriptor, channel: grpc.aio.Channel) -> "grpc.RpcMethodHandler[Any, Any]":
