@@ -11,6 +11,8 @@ GENERATE := $(BIN)/python -m grpc_tools.protoc -I protos \
 PROTOS := $(shell find protos -name '*.proto')
 # Each part in a process of its own: the services' tests share topics' names, and each needs its own log.
 TEST_PARTS := tests/unit $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
+# What has a long variant.
+NIGHTLY := tests/e2e/test_fuzz.py $(wildcard tests/e2e/test_oracle.py tests/integration/test_oracle.py)
 # Tests and benchmarks compute with the library's own threads; more processes gain nothing on a small machine.
 export TOKENIZERS_PARALLELISM := false
 
@@ -30,12 +32,21 @@ test: $(STAMP) ## Every test: unit, contract, integration, end to end
 test-fast: $(STAMP) ## Unit and contract tests: two minutes
 	$(BIN)/pytest tests/unit tests/contract
 
+# With many times the examples and steps that `make test` takes: an hour or so.
+.PHONY: nightly
+nightly: export TANDEM_FUZZ_EXAMPLES ?= 2000
+nightly: export TANDEM_ORACLE_STEPS ?= 5000
+nightly: $(STAMP) ## The long variants: fuzzing of every RPC, permissions against their oracle
+	$(BIN)/pytest $(NIGHTLY)
+
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, fast tests
+check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, audits, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r services
+	$(BIN)/python deploy/audit.py
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
 	$(BIN)/buf breaking --against '.git#ref=HEAD'
