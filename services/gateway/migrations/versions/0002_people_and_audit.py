@@ -12,12 +12,17 @@ SCHEMA = "gateway"
 TENANT = "tenant_id"
 
 # Whoever may write the table may still not change or remove what is in it.
-APPEND_ONLY = f"""
+# Two statements: the driver prepares each, and prepares one at a time.
+APPEND_ONLY = (
+    f"""
 CREATE FUNCTION {SCHEMA}.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
+BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$
+""",
+    f"""
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.audit
-FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change();
-"""
+FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()
+""",
+)
 
 
 def upgrade() -> None:
@@ -102,7 +107,8 @@ def create_audit() -> None:
         postgresql_using="gin",
         schema=SCHEMA,
     )
-    op.execute(APPEND_ONLY)
+    for statement in APPEND_ONLY:
+        op.execute(statement)
 
 
 def create_erasures() -> None:
