@@ -183,13 +183,16 @@ def state_before(world: World) -> State:
 
 def assert_no_trace(outcome: Outcome, own: set[str], *sent: Message | bytes) -> None:
     """Check that nothing of the victim's is in an outcome, other than what the caller had said itself."""
-    said = b"\n".join(each if isinstance(each, bytes) else each.SerializeToString() for each in sent)
-    seen = outcome.seen()
-    # What is opaque is opened: a page's token holds the key that it begins after.
-    for opaque in re.findall(rb"(?:[A-Za-z0-9_+/-]{4}){2,}", seen):
-        seen += b"\n" + base64.b64decode(opaque.replace(b"-", b"+").replace(b"_", b"/"))
+    said = opened(b"\n".join(each if isinstance(each, bytes) else each.SerializeToString() for each in sent))
+    seen = opened(outcome.seen())
     found = {value for value in own if value.encode() in seen and value.encode() not in said}
     assert not found, (found, outcome)
+
+
+def opened(text: bytes) -> bytes:
+    """Return a text with what is in its base64 behind it: an answer's id holds an interaction's, a token a key."""
+    opaque = re.findall(rb"(?:[A-Za-z0-9_+/-]{4}){2,}", text)
+    return b"\n".join((text, *(base64.b64decode(each.replace(b"-", b"+").replace(b"_", b"/")) for each in opaque)))
 
 
 def assert_as_if_it_never_was(
