@@ -11,6 +11,8 @@ GENERATE := $(BIN)/python -m grpc_tools.protoc -I protos \
 PROTOS := $(shell find protos -name '*.proto')
 # Each part in a process of its own: the services' tests share topics' names, and each needs its own log.
 TEST_PARTS := tests/unit $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
+# What has a long variant.
+NIGHTLY := tests/e2e/test_fuzz.py $(wildcard tests/e2e/test_oracle.py tests/integration/test_oracle.py)
 # Tests and benchmarks compute with the library's own threads; more processes gain nothing on a small machine.
 export TOKENIZERS_PARALLELISM := false
 
@@ -30,12 +32,21 @@ test: $(STAMP) ## Every test: unit, contract, integration, end to end
 test-fast: $(STAMP) ## Unit and contract tests: two minutes
 	$(BIN)/pytest tests/unit tests/contract
 
+# With many times the examples and steps that `make test` takes: an hour or so.
+.PHONY: nightly
+nightly: export TANDEM_FUZZ_EXAMPLES ?= 2000
+nightly: export TANDEM_ORACLE_STEPS ?= 5000
+nightly: $(STAMP) ## The long variants: fuzzing of every RPC, permissions against their oracle
+	$(BIN)/pytest $(NIGHTLY)
+
 .PHONY: check
-check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, fast tests
+check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift, audits, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r services
+	$(BIN)/python deploy/audit.py
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
 	$(BIN)/buf breaking --against '.git#ref=HEAD'
@@ -43,16 +54,19 @@ check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift
 	$(BIN)/pytest tests/unit tests/contract
 
 .PHONY: drift
-drift: $(STAMP) ## Check that gen/ is what protos/ makes
+drift: $(STAMP) ## Check that gen/ and docs/rpcs.md are what protos/ makes
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	  $(GENERATE) --python_out=$$fresh --mypy_out=quiet:$$fresh --grpc_python_out=$$fresh --mypy_grpc_out=quiet:$$fresh $(PROTOS) && \
-	  diff -r -x __pycache__ $$fresh gen || { echo 'gen/ is not what protos/ makes: run make protos' >&2; exit 1; }
+	  diff -r -x __pycache__ $$fresh gen || { echo 'gen/ is not what protos/ makes: run make protos' >&2; exit 1; } && \
+	  $(BIN)/python docs/rpc_table.py protos > $$fresh/rpcs.md && \
+	  diff $$fresh/rpcs.md docs/rpcs.md || { echo 'docs/rpcs.md is not what protos/ makes: run make protos' >&2; exit 1; }
 
 .PHONY: protos
-protos: $(STAMP) ## Generate gen/ from protos/
+protos: $(STAMP) ## Generate gen/ and docs/rpcs.md from protos/
 	$(BIN)/buf format -w
 	rm -rf gen && mkdir gen
 	$(GENERATE) --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS)
+	$(BIN)/python docs/rpc_table.py protos > docs/rpcs.md
 
 .PHONY: bench
 bench: $(STAMP) ## Measure the platform beside its references: a table, and JSON in build/

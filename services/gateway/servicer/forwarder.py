@@ -13,27 +13,38 @@ from services.common.client import Outgoing
 from services.common.identity import Identity, caller
 from services.gateway.adapters.services import Channels, reaching
 
-INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
-PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
-SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
-ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
-FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
+_INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
+_SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
+_PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
+_ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
+_FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 
-# Rate is left out: callers rate through the gateway's own.
-FEEDBACK_READS = ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings")
 
-FORWARDED_NAMES = tuple(service.full_name for service in (INGEST, PLACEMENT, SECRETS, ADAPTERS, FEEDBACK))
+class Forwarded(NamedTuple):
+    """The methods of one service that are passed on, and the name of the channel to it."""
+
+    service: ServiceDescriptor
+    methods: tuple[str, ...]
+    behind: str
+
+
+FORWARDED = (
+    Forwarded(_INGEST, tuple(_INGEST.methods_by_name), "ingest"),
+    Forwarded(_SECRETS, tuple(_SECRETS.methods_by_name), "ingest"),
+    Forwarded(_PLACEMENT, tuple(_PLACEMENT.methods_by_name), "ingest"),
+    Forwarded(_ADAPTERS, tuple(_ADAPTERS.methods_by_name), "generate"),
+    # Rate is left out: callers rate through the gateway's own.
+    Forwarded(_FEEDBACK, ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings"), "feedback"),
+)
+FORWARDED_NAMES = tuple(each.service.full_name for each in FORWARDED)
 
 # The channel to whoever serves the identity's tenant.
 ChannelOf = Callable[[Identity], Awaitable[grpc.aio.Channel]]
 
 
-class Forwarded(NamedTuple):
-    """The methods of one service that are passed on, and where to."""
-
-    service: ServiceDescriptor
-    methods: tuple[str, ...]
-    channel_of: ChannelOf
+def forwarded_paths() -> frozenset[str]:
+    """Return the paths of the RPCs that are passed on, such as "/tandem.ingest.v1.IngestService/GetSource"."""
+    return frozenset(f"/{each.service.full_name}/{name}" for each in FORWARDED for name in each.methods)
 
 
 class Forwarder:
@@ -45,21 +56,11 @@ class Forwarder:
 
     def handlers(self, channels: Channels) -> Iterable[grpc.GenericRpcHandler]:
         """Return the handlers to add to the gateway's server."""
-        return map(
-            self._handler,
-            (
-                Forwarded(INGEST, tuple(INGEST.methods_by_name), _always(channels.ingest)),
-                Forwarded(PLACEMENT, tuple(PLACEMENT.methods_by_name), _always(channels.ingest)),
-                Forwarded(SECRETS, tuple(SECRETS.methods_by_name), _always(channels.ingest)),
-                Forwarded(ADAPTERS, tuple(ADAPTERS.methods_by_name), channels.generate.channel),
-                Forwarded(FEEDBACK, FEEDBACK_READS, _always(channels.feedback)),
-            ),
-        )
+        return (self._handler(each, _channel_of(channels, each.behind)) for each in FORWARDED)
 
-    def _handler(self, forwarded: Forwarded) -> grpc.GenericRpcHandler:
+    def _handler(self, forwarded: Forwarded, channel_of: ChannelOf) -> grpc.GenericRpcHandler:
         methods = {
-            name: self._method(forwarded.service.methods_by_name[name], forwarded.channel_of)
-            for name in forwarded.methods
+            name: self._method(forwarded.service.methods_by_name[name], channel_of) for name in forwarded.methods
         }
         return grpc.method_handlers_generic_handler(forwarded.service.full_name, methods)
 
@@ -92,7 +93,11 @@ class Forwarder:
         return forward
 
 
-def _always(channel: grpc.aio.Channel) -> ChannelOf:
+def _channel_of(channels: Channels, behind: str) -> ChannelOf:
+    if behind == "generate":
+        return channels.generate.channel
+    channel: grpc.aio.Channel = getattr(channels, behind)
+
     async def channel_of(_identity: Identity) -> grpc.aio.Channel:
         return channel
 

