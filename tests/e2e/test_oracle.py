@@ -3,12 +3,9 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import grpc
-import jwt
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -19,25 +16,19 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tandem.common.v1 import access_pb2
 from tandem.gateway.v1 import directory_service_pb2 as directory_pb
-from tandem.gateway.v1 import directory_service_pb2_grpc as directory_rpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
-from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
-from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
 
 from services.cli.state import Phase as UnitPhase
-from tests.tandem_command import Tandem, home_in, kill_9
+from tests.e2e.tenants import PATIENCE_SECONDS, POLL_SECONDS, Tenant
+from tests.tandem_command import Tandem, kill_9
 
 # `make nightly` asks for thousands.
 STEPS = int(os.environ.get("TANDEM_ORACLE_STEPS", "240"))
 STEPS_A_TENANT = 60
 CHECK_EVERY = 6
 FAULT_EVERY = 50
-PATIENCE_SECONDS = 90.0
-POLL_SECONDS = 0.05
-TOP_K = 100
 
 EVERYONE = "everyone"
 SOURCES = ("wiki", "desk")
@@ -46,7 +37,6 @@ USERS = tuple(f"u{number}" for number in range(5))
 STRANGER = "u-unknown"
 GROUPS = tuple(f"g{number}" for number in range(5))
 VICTIMS = ("retrieve", "ingest", "embed", "gateway", "milvus", "postgres", "broker")
-AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 pytestmark = pytest.mark.timeout(300 + 3 * STEPS)
 
@@ -91,52 +81,6 @@ class Oracle:
         }
 
 
-@dataclass
-class Client:
-    """A tenant's way in: an admin, and an application that asks on behalf of users."""
-
-    tandem: Tandem
-    admin: str
-    application: str = ""
-
-    def __post_init__(self) -> None:
-        channel = grpc.insecure_channel(self.tandem.unit("gateway").address)
-        self.gateway = rpc.GatewayServiceStub(channel)
-        self.access = rpc.AccessServiceStub(channel)
-        self.directory = directory_rpc.DirectoryServiceStub(channel)
-        self.ingest = ingest_rpc.IngestServiceStub(channel)
-        key = pb.CreateApiKeyRequest(name="application", roles=[access_pb2.ROLE_READER], acts_for_users=True)
-        self.application = self.call(self.access.CreateApiKey, key).secret
-
-    def call(self, method: Callable[..., Any], request: Any, **metadata: str) -> Any:
-        """Call, again and again while a part of the platform is away: every call may be repeated."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        pairs = tuple((metadata or {"authorization": f"Bearer {self.admin}"}).items())
-        while True:
-            try:
-                return method(request, metadata=pairs, timeout=20)
-            except grpc.RpcError as error:
-                if error.code() not in AGAIN or time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_SECONDS)
-
-    def found_by(self, user: str) -> dict[tuple[str, str], set[int]]:
-        """The documents that a search on behalf of a user finds (of "": the application by itself), with versions."""
-        request, metadata = (
-            pb.SearchRequest(query="oracle", top_k=TOP_K),
-            {"authorization": f"Bearer {self.application}"},
-        )
-        if user:
-            now = int(time.time())
-            claims = {"sub": user, "iat": now, "exp": now + 120, "aud": "tandem"}
-            metadata["tandem-on-behalf-of"] = jwt.encode(claims, self.application, "HS256")
-        found: dict[tuple[str, str], set[int]] = {}
-        for passage in self.call(self.gateway.Search, request, **metadata).passages:
-            source, external_id, version = passage.title.split()
-            found.setdefault((source, external_id), set()).add(int(version))
-        return found
-
-
 class Permissions(RuleBasedStateMachine):
     """Random people, nested groups, documents, grants, revocations, moves and deletions, with faults between."""
 
@@ -150,15 +94,11 @@ class Permissions(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        tenant = f"t{time.time_ns()}"
-        self.client = Client(self.tandem, self.tandem.tenant(tenant))
+        self.client = Tenant(self.tandem, f"oracle-{time.time_ns()}")
         me = self.client.call(self.client.access.GetCaller, pb.GetCallerRequest())
         self.oracle = Oracle(owner=me.subject)
         for source in SOURCES:
-            request = ingest_pb.CreateSourceRequest(
-                request_id=source, name=source, kind="push", push=ingest_pb.PushConfig(), readers=[EVERYONE]
-            )
-            self.client.call(self.client.ingest.CreateSource, request)
+            self.client.add_source(source, EVERYONE)
             self.oracle.sources[source] = (EVERYONE,)
 
     @rule(source=source_names, external_id=document_ids, own=readers)
@@ -269,7 +209,10 @@ class Permissions(RuleBasedStateMachine):
         return self.oracle.readable(self.oracle.principals(user.removesuffix("@mail")) if user else {EVERYONE})
 
     def _check_nothing_forbidden(self, user: str) -> dict[tuple[str, str], set[int]]:
-        found = self.client.found_by(user)
+        found: dict[tuple[str, str], set[int]] = {}
+        for passage in self.client.search("oracle", self.client.for_user(user) if user else self.client.application):
+            source, external_id, version = passage.title.split()
+            found.setdefault((source, external_id), set()).add(int(version))
         assert found.keys() <= self._allowed(user).keys(), f"{user or 'the application'} finds what it may not"
         return found
 
@@ -283,16 +226,8 @@ class Permissions(RuleBasedStateMachine):
                 time.sleep(POLL_SECONDS)
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Tandem]:
-    cache = pytestconfig.cache.mkdir("tandem-models")
-    with home_in(tmp_path_factory.mktemp("oracle"), seconds=200) as command:
-        command.up("--engine", "memory", "--cache", str(cache))
-        yield command
-
-
-def test_a_search_returns_exactly_what_the_oracle_allows(platform: Tandem):
-    machine = type("PermissionsOfThisPlatform", (Permissions,), {"tandem": platform})
+def test_a_search_returns_exactly_what_the_oracle_allows(memory_platform: Tandem):
+    machine = type("PermissionsOfThisPlatform", (Permissions,), {"tandem": memory_platform})
     run_state_machine_as_test(
         machine,
         settings=settings(
