@@ -44,9 +44,9 @@ class Platform:
         config = ingest_pb.FilesConfig(path=str(folder), watch=watch)
         request = ingest_pb.CreateSourceRequest(name=folder.name, kind="files", files=config, readers=["everyone"])
         await self.ingest.CreateSource(request, metadata=self.metadata)
-        return await self._until_indexed(folder.name, sum(1 for each in folder.rglob("*") if each.is_file()))
+        return await self.until_indexed(folder.name, sum(1 for each in folder.rglob("*") if each.is_file()))
 
-    async def _until_indexed(self, source: str, files: int) -> tuple[int, int]:
+    async def until_indexed(self, source: str, files: int) -> tuple[int, int]:
         deadline = time.monotonic() + INDEX_SECONDS
         while time.monotonic() < deadline:
             answer = await self.ingest.GetSource(ingest_pb.GetSourceRequest(source=source), metadata=self.metadata)

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from services.cli import processes
+from services.cli import postgres, processes
 from services.cli.home import Home
 from services.cli.state import Phase, PlatformState
 
@@ -61,6 +61,20 @@ class Tandem:
     def up(self, *options: str, **environment: str) -> PlatformState:
         self.json("up", "--detach", "--free-ports", *options, **environment)
         return self.state()
+
+    def tenant(self, name: str) -> str:
+        """Make a tenant with its first key, and return that credential."""
+        command = (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", name, "--name", "first key")
+        environment = {
+            "TANDEM_IDENTITY_KEY": self.home.identity_key(),
+            "GATEWAY_DATABASE_URL": postgres.url_of(self.home.data / "postgres"),
+        }
+        done = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=self.seconds
+        )
+        secret = last_json(done.stdout)["secret"]
+        assert isinstance(secret, str)
+        return secret
 
     def state(self) -> PlatformState:
         state = self.home.state()

@@ -49,3 +49,12 @@ def tandem(
         command.json("source", "add", "files", str(documents), "--name", "house")
         command.json("wait", "--timeout", "120")
         yield command
+
+
+@pytest.fixture(scope="session")
+def memory_platform(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Tandem]:
+    """A platform that answers at once and without sense, for tests of who may see what; each makes its own tenants."""
+    cache = pytestconfig.cache.mkdir("tandem-models")
+    with home_in(tmp_path_factory.mktemp("memory"), seconds=200) as command:
+        command.up("--engine", "memory", "--cache", str(cache))
+        yield command
