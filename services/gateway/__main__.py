@@ -1,5 +1,6 @@
 """Starts the gateway: reads settings, wires, serves."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -11,10 +12,10 @@ from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
 from services.common.identity import IdentitySigner
-from services.common.placements import open_placements
+from services.common.placements import Placements, open_placements
 from services.common.recent import Recent
 from services.common.server import Service, run, serve
-from services.common.settings import PlatformSettings
+from services.common.settings import Place, PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.engines import Engines, engine_addresses
@@ -41,16 +42,7 @@ async def main() -> None:
         recent_keys = Recent(keys.find, settings.cache_seconds)
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
         placements = await resources.enter_async_context(open_placements(settings.database_url.get_secret_value()))
-        own = {name: place.generate_address for name, place in platform.places.items()}
-        engines = {
-            place: await resources.enter_async_context(open_channel(address))
-            for place, address in engine_addresses(settings.generate_address, own).items()
-        }
-        addresses = settings.ingest_address, settings.retrieve_address, settings.feedback_address
-        ingest, retrieve, feedback = [
-            await resources.enter_async_context(open_channel(address)) for address in addresses
-        ]
-        channels = Channels(ingest, retrieve, Engines(engines, placements), feedback)
+        channels = await _open_channels(resources, settings, platform.places, placements)
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
@@ -74,6 +66,23 @@ async def main() -> None:
             tasks=(log.run,),
         )
         await serve(service)
+
+
+async def _open_channels(
+    resources: AsyncExitStack, settings: Settings, places: Mapping[str, Place], placements: Placements
+) -> Channels:
+    async def opened(address: str) -> grpc.aio.Channel:
+        return await resources.enter_async_context(open_channel(address))
+
+    own = {name: place.generate_address for name, place in places.items()}
+    addresses = engine_addresses(settings.generate_address, own)
+    engines = Engines({place: await opened(address) for place, address in addresses.items()}, placements)
+    return Channels(
+        ingest=await opened(settings.ingest_address),
+        retrieve=await opened(settings.retrieve_address),
+        generate=engines,
+        feedback=await opened(settings.feedback_address),
+    )
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

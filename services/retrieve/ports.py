@@ -50,7 +50,10 @@ class QueryEmbedder(Protocol):
 
 
 class Readership(Protocol):
-    """Who may read what now, whatever the index says. Every method raises PermissionsUnavailable when it cannot tell."""
+    """Who may read what now, whatever the index says.
+
+    Every method raises PermissionsUnavailable when it cannot be told.
+    """
 
     async def sets_of(self, identity: Identity) -> tuple[str, ...]:
         """Return, as principals of the index, the sets of readers that `identity` is in."""
