@@ -1,6 +1,6 @@
 """Starts the gateway: reads settings, wires, serves."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -15,10 +15,10 @@ from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database, ping
 from services.common.identity import IdentitySigner, system
-from services.common.placements import open_placements
+from services.common.placements import Placements, open_placements
 from services.common.recent import Recent
 from services.common.server import Service, run, serve
-from services.common.settings import PlatformSettings
+from services.common.settings import Place, PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.directory import PostgresDirectory
@@ -61,16 +61,11 @@ async def main() -> None:
         recent_assistants = Recent(partial(_find, assistants), settings.cache_seconds)
         placements = await resources.enter_async_context(open_placements(settings.database_url.get_secret_value()))
         transport = settings.transport(platform)
-        own = {name: place.generate_address for name, place in platform.places.items()}
-        engines = {
-            place: await resources.enter_async_context(open_channel(address, transport))
-            for place, address in engine_addresses(settings.generate_address, own).items()
-        }
-        addresses = settings.ingest_address, settings.retrieve_address, settings.feedback_address
-        ingest, retrieve, feedback = [
-            await resources.enter_async_context(open_channel(address, transport)) for address in addresses
-        ]
-        channels = Channels(ingest, retrieve, Engines(engines, placements), feedback)
+
+        async def opened(address: str) -> grpc.aio.Channel:
+            return await resources.enter_async_context(open_channel(address, transport))
+
+        channels = await _open_channels(opened, settings, platform.places, placements)
         log = BusInteractionLog(settings.bus, platform.bus_options)
         maker, outgoing = KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
@@ -99,6 +94,23 @@ async def main() -> None:
             tasks=(log.run,),
         )
         await serve(service, transport=transport)
+
+
+async def _open_channels(
+    opened: Callable[[str], Awaitable[grpc.aio.Channel]],
+    settings: Settings,
+    places: Mapping[str, Place],
+    placements: Placements,
+) -> Channels:
+    own = {name: place.generate_address for name, place in places.items()}
+    addresses = engine_addresses(settings.generate_address, own)
+    engines = Engines({place: await opened(address) for place, address in addresses.items()}, placements)
+    return Channels(
+        ingest=await opened(settings.ingest_address),
+        retrieve=await opened(settings.retrieve_address),
+        generate=engines,
+        feedback=await opened(settings.feedback_address),
+    )
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
@@ -31,6 +32,7 @@ from services.common.bus import (
     open_producer,
     traced,
 )
+from tests.manifest import open_manifest
 
 MODEL_NAME = "minilm"
 KEY = "k" * 32
@@ -51,9 +53,18 @@ class RunningEmbed:
 
 
 @pytest.fixture(scope="session")
+def parts(bus: str, milvus_uri: str, database_url: str) -> dict[str, str]:
+    """The service's settings of what it needs beside it."""
+    return {
+        "EMBED_BUS": bus,
+        "EMBED_MILVUS_URI": milvus_uri,
+        "EMBED_DATABASE_URL": migrated(database_url),
+    }
+
+
+@pytest.fixture(scope="session")
 def running_embed(
-    bus: str,
-    milvus_uri: str,
+    parts: dict[str, str],
     model_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
     pytestconfig: pytest.Config,
@@ -63,9 +74,8 @@ def running_embed(
         **os.environ,
         "PYTHONPATH": os.pathsep.join((".", "gen")),
         "TANDEM_IDENTITY_KEY": KEY,
-        "EMBED_BUS": bus,
+        **parts,
         "EMBED_BLOBS": str(folder / "blobs"),
-        "EMBED_MILVUS_URI": milvus_uri,
         "EMBED_MODEL": str(model_folder),
         "EMBED_MODEL_NAME": MODEL_NAME,
         # Kept between runs: the export takes seconds.
@@ -87,6 +97,18 @@ def running_embed(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def migrated(database_url: str) -> str:
+    """Return the URL of a database that has ingest's placements."""
+
+    async def migrate() -> None:
+        async with open_manifest(database_url):
+            pass
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrate()).result()
+    return database_url
 
 
 def _port_in(log: Path, process: subprocess.Popen[bytes]) -> int:

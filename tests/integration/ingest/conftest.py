@@ -60,6 +60,7 @@ class IngestProcess:
             "INGEST_ADDRESS": self.address,
             "INGEST_METRICS_ADDRESS": free_address(),
             "INGEST_BLOBS": str(self.blobs),
+            "INGEST_EMBED_ADDRESS": free_address(),
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
