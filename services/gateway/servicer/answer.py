@@ -44,9 +44,10 @@ class Asked:
 class Answer:
     """Takes the engine's events, and gives the caller's."""
 
-    def __init__(self, asked: Asked, passages: Sequence[Passage]) -> None:
+    def __init__(self, asked: Asked, passages: Sequence[Passage], turns: Sequence[Interaction]) -> None:
         self._asked = asked
         self._passages = passages
+        self._turns = turns
         self._retrieval_ms = asked.milliseconds()
         self._first_token_ms = 0
         self._total_ms = 0
@@ -115,11 +116,13 @@ class Answer:
             tenant_id=who.tenant_id,
             conversation_id=asked.conversation_id,
             subject=who.subject,
+            actor=who.actor,
             assistant=asked.assistant.name,
             question=asked.question,
             answer="".join(self._texts),
             prompt=self._started.prompt,
             passages=[_reference(passage, index in indexes) for index, passage in enumerate(self._in_prompt())],
+            history_document_ids=_documents_of(self._turns_in_prompt()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
             prompt_tokens=self._started.prompt_tokens,
@@ -140,10 +143,19 @@ class Answer:
     def _in_prompt(self) -> Sequence[Passage]:
         return self._passages[: max(0, self._started.passages_used)]
 
+    def _turns_in_prompt(self) -> Sequence[Interaction]:
+        return self._turns[max(0, len(self._turns) - max(0, self._started.turns_used)) :]
+
 
 def citations_event(cited: Cited) -> pb.AskResponse:
     """Return the event that carries an answer's citations."""
     return pb.AskResponse(citations=pb.Citations(citations=[pb.Citation(**asdict(found)) for found in cited.citations]))
+
+
+def _documents_of(turns: Sequence[Interaction]) -> list[str]:
+    """Return the documents behind `turns`, and behind the turns before them."""
+    own = {passage.document_id for turn in turns for passage in turn.passages}
+    return sorted(own.union(*(turn.history_document_ids for turn in turns)))
 
 
 def _reference(passage: Passage, cited: bool) -> InteractionPassage:  # noqa: FBT001 - a field's value, not a switch

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.feedback.v1 import feedback_service_pb2 as feedback_pb
+from tandem.feedback.v1.events_pb2 import Interaction
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
@@ -36,6 +37,7 @@ _REFUSALS = {
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
@@ -60,7 +62,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             asked = await self._asked(request, context)
             turns = await self._turns(asked, request.conversation_id)
             passages = await self._passages(asked, turns, request)
-            answer = Answer(asked, passages)
+            answer = Answer(asked, passages, turns)
             generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
             # Left before anything else happens, so that the engine stops when the caller goes.
             with reading_ahead(generating) as batches, reaching("generate"):
@@ -99,15 +101,16 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         top_k = top_k_of(request.top_k, assistant)
         return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at)
 
-    async def _turns(self, asked: Asked, continued: str) -> Sequence[generate_pb.Turn]:
+    async def _turns(self, asked: Asked, continued: str) -> Sequence[Interaction]:
+        """Return the earlier turns of the caller's conversation, without those that may not be shown again."""
         if not continued:
             return ()
         wanted = feedback_pb.GetConversationRequest(conversation_id=continued, max_turns=HISTORY_TURNS)
         found = await self._services.conversation(wanted, asked.caller)
-        return [generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in found.interactions]
+        return [turn for turn in found.interactions if not turn.withheld]
 
     async def _passages(
-        self, asked: Asked, turns: Sequence[generate_pb.Turn], request: pb.AskRequest
+        self, asked: Asked, turns: Sequence[Interaction], request: pb.AskRequest
     ) -> Sequence[retrieve_pb.Passage]:
         allowed = asked.assistant.sources
         if asked.assistant.without_retrieval:
@@ -130,15 +133,17 @@ class GatewayServicer(rpc.GatewayServiceServicer):
 
 
 def _generate_request(
-    asked: Asked, turns: Sequence[generate_pb.Turn], passages: Sequence[retrieve_pb.Passage], request: pb.AskRequest
+    asked: Asked, turns: Sequence[Interaction], passages: Sequence[retrieve_pb.Passage], request: pb.AskRequest
 ) -> generate_pb.GenerateRequest:
     return generate_pb.GenerateRequest(
         instructions=asked.assistant.instructions,
-        history=turns,
+        history=[generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in turns],
         passages=[generate_pb.ContextPassage(title=passage.title, text=passage.text) for passage in passages],
         question=asked.question,
         adapter=asked.assistant.adapter,
         sampling=request.sampling if request.HasField("sampling") else None,
+        # What was answered earlier may come from anything that the caller may read.
+        restricted=bool(turns) or any(passage.restricted for passage in passages),
     )
 
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+import asyncpg
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -35,6 +36,15 @@ def called_by(tenant_id, subject="user:ada", key=KEY):
     """Return the keyword arguments of a call made for somebody."""
     token = IdentitySigner(key.encode()).sign(Identity(tenant_id, subject, ("everyone", subject), EVERY_ROLE))
     return {"metadata": ((METADATA_KEY, token),), "timeout": 10}
+
+
+async def database_beside(url):
+    """Make an empty database beside the one at `url`, and return its URL."""
+    name = f"feedback_{uuid.uuid4().hex[:8]}"
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return url.replace("/postgres?", f"/{name}?")
 
 
 class Process:

@@ -1,6 +1,5 @@
 """What is erased is gone with its ratings, and does not come back from the bus."""
 
-import uuid
 from datetime import UTC, datetime
 
 import asyncpg
@@ -17,7 +16,7 @@ from services.common.outbox import Outbox
 from services.feedback.__main__ import MIGRATIONS
 from services.feedback.adapters.erasure import PostgresErasure
 from services.feedback.adapters.postgres import OUTBOX, SCHEMA
-from tests.integration.feedback.running import called_by, erasure_of, interaction, publish, tenant
+from tests.integration.feedback.running import called_by, database_beside, erasure_of, interaction, publish, tenant
 from tests.integration.feedback.test_service import listed, refused
 
 
@@ -95,12 +94,8 @@ async def test_what_was_still_on_its_way_is_not_kept_and_what_is_asked_later_is(
 
 
 async def test_ratings_that_wait_to_be_published_go_too(database_url):
-    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
-    # A database of its own, that no relay empties.
-    database = f"feedback_{uuid.uuid4().hex[:8]}"
-    await connection.execute(f"CREATE DATABASE {database}")
-    await connection.close()
-    url = database_url.replace("/postgres?", f"/{database}?")
+    # No relay empties a database of the test's own.
+    url = await database_beside(database_url)
     async with open_database(url, MIGRATIONS, SCHEMA) as sessions:
         async with sessions.begin() as session:
             for tenant_id, subject in (("acme", "user:ada"), ("acme", "user:bob"), ("other", "user:ada")):

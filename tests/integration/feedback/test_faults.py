@@ -15,6 +15,7 @@ from tests.conftest import free_address, running, wait_for_port
 from tests.integration.feedback.running import (
     Process,
     called_by,
+    database_beside,
     interaction,
     publish,
     published_ratings,
@@ -52,10 +53,11 @@ def broker(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def process(broker, database_url, tmp_path_factory):
-    """A service on a broker of its own; every test leaves it running."""
-    asyncio.run(migrate(database_url))
+    """A service on a broker and a database of its own; every test leaves it running."""
+    url = asyncio.run(database_beside(database_url))
+    asyncio.run(migrate(url))
     log = tmp_path_factory.mktemp("feedback") / "log"
-    with Process(free_address(), free_address(), database_url, broker.address, log).running() as process:
+    with Process(free_address(), free_address(), url, broker.address, log).running() as process:
         yield process
 
 

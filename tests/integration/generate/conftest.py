@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.generate.v1 import generate_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
 
@@ -16,12 +18,21 @@ from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.interceptors import DETAILS_KEY, signed_by
 from services.common.server import Service, serve
 from services.generate.adapters.files import AdapterFiles
-from services.generate.adapters.memory import MemoryEngine, WordTokenizer
+from services.generate.adapters.memory import MemoryEngine, MemoryErasedPeople, NoReadership, WordTokenizer
 from services.generate.admission import Admission
-from services.generate.answers import Answers
-from services.generate.domain.adapter import BaseModel
+from services.generate.answers import Adapters, Answers
 from services.generate.domain.prompt import PromptPacker
-from services.generate.servicer import ADAPTERS, GENERATE, AdapterServicer, GenerateServicer, register
+from services.generate.erasure import Erasure
+from services.generate.lineages import Lineages
+from services.generate.servicer import (
+    ADAPTERS,
+    ERASURE,
+    GENERATE,
+    AdapterServicer,
+    ErasureServicer,
+    GenerateServicer,
+    register,
+)
 from services.generate.shelf import AdapterShelf
 from tests.unit.generate.adapters import BASE
 
@@ -48,9 +59,9 @@ class Client:
     async def answer(self, *args, **fields) -> list[pb.GenerateResponse]:
         return [response async for response in self.generate(*args, **fields)]
 
-    async def load(self, name, uri):
+    async def load(self, name, uri, cleared=False):
         stub = pb_grpc.AdapterServiceStub(self.channel)
-        request = pb.LoadAdapterRequest(name=name, uri=str(uri))
+        request = pb.LoadAdapterRequest(name=name, uri=str(uri), cleared=cleared)
         return (await stub.LoadAdapter(request, metadata=self.metadata, timeout=30)).adapter
 
     async def unload(self, name):
@@ -61,6 +72,10 @@ class Client:
         stub = pb_grpc.AdapterServiceStub(self.channel)
         request = pb.ListAdaptersRequest(page_size=size, page_token=token)
         return await stub.ListAdapters(request, metadata=self.metadata, timeout=30)
+
+    async def erase(self, **scope):
+        stub = erasure_rpc.ErasureServiceStub(self.channel)
+        return await stub.Erase(erasure_pb.EraseRequest(**scope), metadata=self.metadata, timeout=30)
 
 
 @dataclass
@@ -78,21 +93,26 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def generate_service(
-    engine: MemoryEngine, cache, *, max_running=2, max_waiting=2, base: BaseModel = BASE
+    engine: MemoryEngine, cache, *, max_running=2, max_waiting=2, permissions=None
 ) -> AsyncIterator[Running]:
     admission = Admission(max_running, max_waiting)
-    shelf = AdapterShelf(engine, AdapterFiles(cache, base, ("file",)).fetch, capacity=8)
-    answers = Answers(engine, PromptPacker(WordTokenizer(), 2048), admission, shelf, salt_key=KEY)
+    files = AdapterFiles(cache, BASE, ("file",))
+    readership, people = permissions or (NoReadership(), MemoryErasedPeople())
+    adapters = Adapters(AdapterShelf(engine, files.fetch, capacity=8), Lineages(readership, people))
+    answers = Answers(engine, PromptPacker(WordTokenizer(), 2048), admission, adapters, salt_key=KEY)
+    erasure = Erasure(engine, adapters.shelf, adapters.lineages, people, files.remove)
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     service = Service(
         address="127.0.0.1:0",
         metrics_address="127.0.0.1:0",
         authenticate=signed_by(IdentitySigner(KEY).verify),
-        register=register(GenerateServicer(answers, base.name, 1024), AdapterServicer(shelf)),
-        names=(GENERATE, ADAPTERS),
+        register=register(
+            GenerateServicer(answers, BASE.name, 1024), AdapterServicer(adapters), ErasureServicer(erasure)
+        ),
+        names=(GENERATE, ADAPTERS, ERASURE),
         pings=(engine.ping,),
-        tasks=(engine.until_dead, shelf.remove_retired),
+        tasks=(engine.until_dead, adapters.shelf.remove_retired),
         started=port.set_result,
     )
     served = asyncio.create_task(serve(service, stop))

@@ -72,6 +72,7 @@ class Behind(
     turns: list[Interaction] = field(default_factory=list)
     pieces: Sequence[str] = ("Returns are accepted ", "within 30 days.")
     passages_used: int | None = None
+    most_turns: int = 10
     error: Exception | None = None
     finishes: bool = True
     hangs: bool = False
@@ -94,7 +95,13 @@ class Behind(
         used = len(request.passages) if self.passages_used is None else self.passages_used
         if self.error:
             raise self.error
-        started = generate_pb.Started(prompt="the prompt", prompt_tokens=9, passages_used=used, model="fake")
+        started = generate_pb.Started(
+            prompt="the prompt",
+            prompt_tokens=9,
+            passages_used=used,
+            turns_used=min(len(request.history), self.most_turns),
+            model="fake",
+        )
         try:
             yield generate_pb.GenerateResponse(started=started)
             for piece in self.pieces:

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tandem.feedback.v1.events_pb2 import THUMB_UP, Interaction
+from tandem.feedback.v1.events_pb2 import THUMB_UP, Interaction, InteractionPassage
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
@@ -138,6 +138,35 @@ async def test_a_follow_up_brings_the_history_and_searches_for_both_questions(ga
     assert retrieve.query == "Do you ship to Norway?\nAnd to Peru?"
     assert [(turn.question, turn.answer) for turn in generate.history] == [("Do you ship to Norway?", "Yes.")]
     assert generate.question == "And to Peru?"
+
+
+async def test_a_turn_that_is_withheld_is_not_told_again(gateway, behind):
+    behind.turns = [Interaction(interaction_id="i1", withheld=True), Interaction(question="Open?", answer="Yes.")]
+    await gateway.events(conversation_id="c-1")
+    assert [turn.question for turn in behind.requests[-1].history] == ["Open?"]
+
+
+async def test_an_answer_keeps_the_documents_of_the_turns_in_its_prompt(gateway, behind, log):
+    def turn(document_id, *before):
+        return Interaction(
+            question="?",
+            answer="!",
+            passages=[InteractionPassage(document_id=document_id)],
+            history_document_ids=before,
+        )
+
+    behind.turns, behind.most_turns = [turn("d0"), turn("d1"), turn("d2", "d1", "d-older")], 2
+    await gateway.events(conversation_id="c-1")
+    assert list(Interaction.FromString(log.records[0][2]).history_document_ids) == ["d-older", "d1", "d2"]
+
+
+@pytest.mark.parametrize(
+    ("turns", "restricted", "told"), [([], False, False), ([], True, True), ([Interaction(question="?")], False, True)]
+)
+async def test_what_not_everybody_may_read_is_generated_as_restricted(gateway, behind, turns, restricted, told):
+    behind.turns, behind.passages[0].restricted = turns, restricted
+    await gateway.events(conversation_id="c-1")
+    assert behind.requests[-1].restricted is told
 
 
 async def test_every_call_behind_acts_for_the_tenant_of_the_key(gateway, behind):
