@@ -67,7 +67,7 @@ ALIASES = Table(
     "aliases",
     METADATA,
     Column("tenant_id", String, primary_key=True),
-    Column("alias", String, primary_key=True),
+    Column("alias", _BYTES, primary_key=True),
     Column("user_id", _BYTES, nullable=False),
     ForeignKeyConstraint(["tenant_id", "user_id"], [USERS.c.tenant_id, USERS.c.user_id], ondelete="CASCADE"),
     Index("ix_aliases_user_id", "tenant_id", "user_id"),
@@ -77,7 +77,7 @@ MEMBERSHIPS = Table(
     METADATA,
     Column("tenant_id", String, primary_key=True),
     Column("group_id", _BYTES, primary_key=True),
-    Column("member", String, primary_key=True),
+    Column("member", _BYTES, primary_key=True),
     ForeignKeyConstraint(["tenant_id", "group_id"], [GROUPS.c.tenant_id, GROUPS.c.group_id], ondelete="CASCADE"),
     Index("ix_memberships_member", "tenant_id", "member"),
 )
@@ -92,20 +92,22 @@ _EXPAND = text(
       LEFT JOIN gateway.aliases alias ON alias.tenant_id = :tenant_id AND alias.alias = given.name
     ), known AS (
       SELECT user_id FROM given WHERE user_id IS NOT NULL ORDER BY place LIMIT 1
-    ), reached (principal) AS (
+    ), begun (principal) AS (
       SELECT 'user:' || name FROM given WHERE user_id IS NULL OR user_id = (SELECT user_id FROM known)
       UNION
       SELECT 'user:' || alias FROM gateway.aliases
       WHERE tenant_id = :tenant_id AND user_id = (SELECT user_id FROM known)
       UNION
       SELECT unnest(CAST(:groups AS text[]))
+    ), reached (principal) AS (
+      SELECT principal COLLATE "C" FROM begun
       UNION
-      SELECT 'group:' || group_id FROM reached
+      SELECT ('group:' || group_id) COLLATE "C" FROM reached
       JOIN gateway.memberships ON tenant_id = :tenant_id AND member = principal
     )
-    SELECT NULL, principal FROM (SELECT principal FROM reached LIMIT :most) AS bounded
+    SELECT CAST(NULL AS text), principal FROM (SELECT principal FROM reached LIMIT :most) AS bounded
     UNION ALL
-    SELECT user_id, NULL FROM known
+    SELECT user_id, CAST(NULL AS text) FROM known
     """
 ).bindparams(bindparam("names", type_=ARRAY(String)), bindparam("groups", type_=ARRAY(String)))
 
@@ -242,7 +244,7 @@ def _delete(identity: Identity, column: Column[Any], values: Collection[str]) ->
 def _pairs(identity: Identity, pairs: Sequence[tuple[str, str]]) -> Select[Any]:
     """Return rows of the tenant's; as two arrays, for a statement takes only so many values."""
     rows = func.unnest(_array([first for first, _ in pairs]), _array([second for _, second in pairs]))
-    return select(literal(identity.tenant_id, String), *rows.table_valued("first", "second").c)
+    return select(literal(identity.tenant_id, String), *rows.table_valued("first", "second").render_derived().c)
 
 
 def _array(values: Collection[str]) -> ColumnElement[Any]:

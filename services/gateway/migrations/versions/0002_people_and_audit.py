@@ -54,7 +54,7 @@ def create_directory() -> None:
     op.create_table(
         "aliases",
         sa.Column(TENANT, sa.String, nullable=False),
-        sa.Column("alias", sa.String, nullable=False),
+        sa.Column("alias", sa.String(collation="C"), nullable=False),
         sa.Column("user_id", sa.String(collation="C"), nullable=False),
         sa.PrimaryKeyConstraint(TENANT, "alias", name="pk_aliases"),
         sa.ForeignKeyConstraint(
@@ -70,7 +70,7 @@ def create_directory() -> None:
         "memberships",
         sa.Column(TENANT, sa.String, nullable=False),
         sa.Column("group_id", sa.String(collation="C"), nullable=False),
-        sa.Column("member", sa.String, nullable=False),
+        sa.Column("member", sa.String(collation="C"), nullable=False),
         sa.PrimaryKeyConstraint(TENANT, "group_id", "member", name="pk_memberships"),
         sa.ForeignKeyConstraint(
             [TENANT, "group_id"],
