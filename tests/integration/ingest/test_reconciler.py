@@ -122,7 +122,7 @@ async def test_answers_open_the_window_for_the_rest(platform_of):
         await platform.push(*(str(number) for number in range(WINDOW + 50)))
         await platform.after(31)
         found = await platform.catalog.documents(ME, ("", None), ("", ""), 500)
-        again = [row for row in found if row.publications == 2]
+        again = [row for row, _ in found if row.publications == 2]
         assert len(again) == WINDOW
         await platform.answer(*again)
         assert await platform.after(1) == 50
