@@ -66,16 +66,22 @@ class Manifest:
         holes = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         news = ", ".join(f"{name} = excluded.{name}" for name in changed)
         await self._connection.execute(
-            f"INSERT INTO {SCHEMA}.{table} ({', '.join(row)}) VALUES ({holes}) ON CONFLICT ({key}) DO UPDATE SET {news}",
+            f"INSERT INTO {SCHEMA}.{table} ({', '.join(row)}) VALUES ({holes}) "
+            f"ON CONFLICT ({key}) DO UPDATE SET {news}",
             *row.values(),
         )
+
+
+async def migrate(url: str) -> None:
+    """Make the manifest's tables and views in the database at `url`."""
+    async with open_database(url, MIGRATIONS, SCHEMA):
+        pass
 
 
 @contextlib.asynccontextmanager
 async def open_manifest(url: str) -> AsyncIterator[Manifest]:
     """Give the manifest in the database at `url`, which is SQLAlchemy's, migrated."""
-    async with open_database(url, MIGRATIONS, SCHEMA):
-        pass
+    await migrate(url)
     connection = await asyncpg.connect(url.replace("+asyncpg", "", 1))
     try:
         yield Manifest(url, connection)
