@@ -32,7 +32,7 @@ from services.common.bus import (
     open_producer,
     traced,
 )
-from tests.manifest import open_manifest
+from tests.manifest import migrate
 
 MODEL_NAME = "minilm"
 KEY = "k" * 32
@@ -102,12 +102,8 @@ def running_embed(
 def migrated(database_url: str) -> str:
     """Return the URL of a database that has ingest's placements."""
 
-    async def migrate() -> None:
-        async with open_manifest(database_url):
-            pass
-
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate()).result()
+        thread.submit(asyncio.run, migrate(database_url)).result()
     return database_url
 
 

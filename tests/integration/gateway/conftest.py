@@ -22,6 +22,7 @@ from services.cli.parts import Command
 from services.common.identity import IdentitySigner
 from services.common.interceptors import RpcInterceptor, signed_by
 from tests.conftest import free_address, running
+from tests.manifest import migrate
 
 PLATFORM_KEY = "integration-" + "k" * 32
 READY_SECONDS = 30.0
@@ -92,12 +93,19 @@ async def engine() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def deployment(database_url: str, bus: str, engine: str, tmp_path: Path) -> Deployment:
+async def placements_url(database_url: str) -> str:
+    """The database, with ingest's placements in it."""
+    await migrate(database_url)
+    return database_url
+
+
+@pytest.fixture
+def deployment(placements_url: str, bus: str, engine: str, tmp_path: Path) -> Deployment:
     root = Path(__file__).parents[3]
     environment = {
         "PYTHONPATH": os.pathsep.join((str(root), str(root / "gen"))),
         "TANDEM_IDENTITY_KEY": PLATFORM_KEY,
-        "GATEWAY_DATABASE_URL": database_url,
+        "GATEWAY_DATABASE_URL": placements_url,
         "GATEWAY_BUS": bus,
         "GATEWAY_METRICS_ADDRESS": "127.0.0.1:0",
         **{f"GATEWAY_{name}_ADDRESS": engine for name in ("INGEST", "RETRIEVE", "GENERATE", "FEEDBACK")},
