@@ -3,6 +3,8 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.common.quotas import TenantQuotas
+
 
 class PlatformSettings(BaseSettings):
     """Read from TANDEM_…: the same for all services of one deployment."""
@@ -15,6 +17,12 @@ class PlatformSettings(BaseSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     traces: str = Field(
         "", description="Where spans go: an OTLP gRPC URL, file:FOLDER for JSON lines, or empty for nowhere."
+    )
+    quotas: TenantQuotas = Field(
+        default_factory=TenantQuotas,
+        description='What tenants may use, as a JSON object: {"default": {"requests_per_minute": 600, '
+        '"tokens_per_minute": 0, "concurrent_streams": 20, "documents": 0, "bytes": 0}, "TENANT": {...}}; '
+        "0 is unlimited.",
     )
 
 
