@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from services.common.access import required_role
-from services.common.interceptors import Authenticate, RpcInterceptor
+from services.common.interceptors import Authenticate, RpcInterceptor, Witness, no_witness
 
 GRACE_SECONDS = 5.0
 READY_POLL_SECONDS = 0.2
@@ -50,7 +50,7 @@ class Service:
 
     `names` are full gRPC service names, for reflection. `pings` must all pass before the
     service says SERVING. `tasks` (consumers, relays) run beside the server, and end it when
-    one fails.
+    one fails. `witness` is told of every call.
     """
 
     address: str
@@ -60,6 +60,7 @@ class Service:
     names: Sequence[str]
     pings: Sequence[Ping] = ()
     tasks: Sequence[Task] = ()
+    witness: Witness = no_witness
     started: Callable[[int], None] = field(default=lambda _port: None)
 
 
@@ -75,7 +76,7 @@ async def serve(service: Service, stop: asyncio.Event | None = None) -> None:
         RoleMissing: an RPC does not say who may call it.
     """
     stop = stop or stop_on_signal()
-    server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate)], options=OPTIONS)
+    server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate, service.witness)], options=OPTIONS)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     service.register(server)

@@ -13,3 +13,4 @@ ANSWER_TOKENS = Counter("tandem_answer_tokens_total", "Tokens of answers that we
 CITATIONS = Counter("tandem_citations_total", "Citations sent.")
 UNSUPPORTED_SENTENCES = Counter("tandem_unsupported_sentences_total", "Sentences of answers that no passage supports.")
 AUTHENTICATION_FAILURES = Counter("tandem_authentication_failures_total", "Calls refused, by reason.", ["reason"])
+AUDIT_LOST = Counter("tandem_audit_lost_total", "Events that could not be written to the audit log.")

@@ -78,14 +78,14 @@ class PostgresApiKeys:
     async def find(self, key_id: str) -> StoredKey | None:
         table = API_KEYS.c
         query = select(table.tenant_id, table.mac, table.revoked_at).where(table.key_id == key_id)
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             row = (await session.execute(query)).one_or_none()
         return StoredKey(key_id, row.tenant_id, row.mac, row.revoked_at is not None) if row else None
 
     async def create(self, tenant_id: str, name: str, key: NewKey) -> ApiKey:
         tenant = insert(TENANTS).values(tenant_id=tenant_id).on_conflict_do_nothing()
         values = {"key_id": key.key_id, "tenant_id": tenant_id, "name": name, "mac": key.mac}
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             await session.execute(tenant)
             row = (await session.execute(insert(API_KEYS).values(values).returning(*_SHOWN))).one()
         return ApiKey(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
@@ -96,7 +96,7 @@ class PostgresApiKeys:
         if after is not None:
             query = query.where(tuple_(table.created_at, table.key_id) < after)
         query = query.order_by(table.created_at.desc(), table.key_id.desc()).limit(limit)
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             return [ApiKey(**row) for row in (await session.execute(query)).mappings()]
 
     async def revoke(self, tenant_id: str, key_id: str) -> None:
@@ -107,7 +107,7 @@ class PostgresApiKeys:
             .values(revoked_at=func.coalesce(table.revoked_at, func.now()))
             .returning(table.key_id)
         )
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             if (await session.execute(statement)).one_or_none() is None:
                 raise ApiKeyNotFound("no such key", key_id=key_id)
 
@@ -132,7 +132,7 @@ class PostgresAssistants:
             "without_retrieval": assistant.without_retrieval,
         }
         statement = insert(ASSISTANTS).values(tenant_id=tenant_id, name=assistant.name, **values)
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             await session.execute(statement.on_conflict_do_update(index_elements=["tenant_id", "name"], set_=values))
 
     async def page(self, tenant_id: str, after: str, limit: int) -> Sequence[Assistant]:
@@ -141,12 +141,12 @@ class PostgresAssistants:
         return await self._all(query.order_by(table.name).limit(limit))
 
     async def _all(self, query: Select[Any]) -> Sequence[Assistant]:
-        async with _session(self._sessions) as session:
+        async with transaction(self._sessions) as session:
             return [_assistant(row) for row in await session.execute(query)]
 
 
 @contextlib.asynccontextmanager
-async def _session(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """Give a transaction.
 
     Raises:
