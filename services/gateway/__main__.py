@@ -1,31 +1,51 @@
 """Starts the gateway: reads settings, wires, serves."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 import grpc
+from tandem.gateway.v1 import audit_service_pb2, audit_service_pb2_grpc, erasure_service_pb2, erasure_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
-from services.common.database import open_database, ping
+from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner
+from services.common.quotas import TenantQuotas
 from services.common.recent import Recent
-from services.common.server import Service, run, serve
+from services.common.server import Service, Task, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.gateway.adapters.audit import PostgresAudit
+from services.gateway.adapters.audit_writer import AuditWriter
 from services.gateway.adapters.bus import BusInteractionLog
+from services.gateway.adapters.erasers import Eraser
+from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
+from services.gateway.adapters.quotas import Meter, PostgresKeyQuotas, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker
+from services.gateway.erasing import ErasureRunner
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
+from services.gateway.servicer.audit import AuditServicer
 from services.gateway.servicer.authentication import KeyAuthentication
+from services.gateway.servicer.erasures import ErasureServicer
 from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
+from services.gateway.servicer.witness import Witness
 from services.gateway.settings import Settings
+
+BOOKS_NAMES = tuple(
+    service.full_name
+    for file in (audit_service_pb2, erasure_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
 
 
 async def main() -> None:
@@ -47,17 +67,28 @@ async def main() -> None:
         channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
+        embed = await resources.enter_async_context(open_channel(settings.embed_address))
+        keeping = {
+            "ingest": channels.ingest,
+            "embed": embed,
+            "generate": channels.generate,
+            "feedback": channels.feedback,
+        }
+        erasers = [Eraser(name, channel, outgoing) for name, channel in keeping.items()]
+        books = _books(sessions, platform.quotas, settings, erasers)
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
-        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)
+        behind = Services(channels, outgoing, limits)
+        gateway = GatewayServicer(behind, recent_assistants, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
 
         def register(server: grpc.aio.Server) -> None:
             rpc.add_GatewayServiceServicer_to_server(gateway, server)
             rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
             rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
+            books.register(server)
             server.add_generic_rpc_handlers(tuple(forwarder.handlers(channels)))
 
-        own_names = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
+        own_names = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values()) + BOOKS_NAMES
         service = Service(
             address=settings.address,
             metrics_address=settings.metrics_address,
@@ -65,9 +96,32 @@ async def main() -> None:
             register=register,
             names=own_names + FORWARDED_NAMES,
             pings=(partial(ping, sessions), log.ping),
-            tasks=(log.run,),
+            tasks=(log.run, *books.tasks),
+            witness=books.oversight.witness,
         )
         await serve(service)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is counted, written down, and taken out again."""
+
+    oversight: Oversight
+    register: Callable[[grpc.aio.Server], None]
+    tasks: Sequence[Task]
+
+
+def _books(sessions: Sessions, quotas: TenantQuotas, settings: Settings, erasers: Sequence[Eraser]) -> Books:
+    audit, erasures = PostgresAudit(sessions), PostgresErasures(sessions)
+    writer, erasing = AuditWriter(audit.add), ErasureRunner(erasures, erasers, partial(datetime.now, UTC))
+    key_quotas = Recent(PostgresKeyQuotas(sessions).find, settings.cache_seconds)
+    meter = Meter(open_storage(settings.quota_storage), quotas, key_quotas.get)
+
+    def register(server: grpc.aio.Server) -> None:
+        audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(audit), server)
+        erasure_service_pb2_grpc.add_ErasureServiceServicer_to_server(ErasureServicer(erasures, erasing.wake), server)
+
+    return Books(Oversight(meter, Witness(writer)), register, (writer.run, erasing.run))
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

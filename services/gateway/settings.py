@@ -24,6 +24,12 @@ class Settings(ServerSettings, DatabaseSettings):
     retrieve_address: str = Field(description="host:port of the retrieve service.")
     generate_address: str = Field(description="host:port of the generate service.")
     feedback_address: str = Field(description="host:port of the feedback service.")
+    embed_address: str = Field(description="host:port of the embed service, for erasures.")
+    quota_storage: str = Field(
+        "async+memory://",
+        description="Where use is counted: a URI of the package `limits`, such as async+redis://HOST:PORT for several "
+        "replicas; in memory each replica counts its own.",
+    )
     cache_seconds: float = Field(
         0.5, ge=0, le=0.5, description="How long a key or an assistant is remembered; a revocation takes this long."
     )

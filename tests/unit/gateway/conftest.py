@@ -24,16 +24,21 @@ from services.common.client import Outgoing, open_channel
 from services.common.errors import ResourceExhausted
 from services.common.identity import Identity, IdentitySigner, caller
 from services.common.interceptors import RpcInterceptor, signed_by
+from services.common.quotas import UNLIMITED, Quotas, TenantQuotas
 from services.common.recent import Recent
+from services.gateway.adapters.audit_writer import AuditWriter, Bounds
 from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants, MemoryInteractionLog
+from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.domain.audit import AuditEvent
 from services.gateway.domain.keys import KeyMaker
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
 from services.gateway.servicer.authentication import KeyAuthentication
 from services.gateway.servicer.forwarder import Forwarder
+from services.gateway.servicer.witness import Witness
 
 PLATFORM_KEY = b"k" * 32
 CACHE_SECONDS = 0.2
@@ -121,6 +126,32 @@ class Behind(
         return ingest_pb.GetSourceResponse(source=ingest_pb.Source(name="docs"))
 
 
+class Ledger:
+    """An audit log in a list, which may be away."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+        self.fault: Exception | None = None
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        if self.fault:
+            raise self.fault
+        self.events.extend(events)
+
+
+@dataclass
+class Watching:
+    """What a gateway is started with beside its stores: quotas, and where its audit log goes."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    quotas: TenantQuotas = field(default_factory=TenantQuotas)
+    key_quotas: dict[str, Quotas] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
+
+    async def of_key(self, key_id: str) -> Quotas:
+        return self.key_quotas.get(key_id, UNLIMITED)
+
+
 @dataclass
 class Gateway:
     """The running gateway, what it keeps, and a client's way in."""
@@ -182,9 +213,18 @@ async def _behind(behind: Behind) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def start_gateway(
-    behind: Behind, log: InteractionLog, *, address: str = "", record_seconds: float = LIMIT_SECONDS
+    behind: Behind,
+    log: InteractionLog,
+    *,
+    address: str = "",
+    record_seconds: float = LIMIT_SECONDS,
+    watching: Watching | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
+    watching = watching or Watching()
+    writer = AuditWriter(watching.ledger.write, watching.bounds)
+    witness = Witness(writer)
+    meter = Meter(open_storage("async+memory://"), watching.quotas, watching.of_key)
     keys, assistants, maker = MemoryApiKeys(), MemoryAssistants(), KeyMaker(PLATFORM_KEY)
     recent_keys = Recent(keys.find, CACHE_SECONDS)
     recent_assistants = Recent(lambda wanted: assistants.find(*wanted), CACHE_SECONDS)
@@ -194,15 +234,22 @@ async def start_gateway(
         channel = await stack.enter_async_context(open_channel(there))
         channels = Channels(channel, channel, channel, channel)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
-        server = grpc.aio.server(interceptors=[RpcInterceptor(KeyAuthentication(maker, recent_keys))])
+        server = grpc.aio.server(interceptors=[RpcInterceptor(KeyAuthentication(maker, recent_keys), witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
-        rpc.add_GatewayServiceServicer_to_server(GatewayServicer(services, recent_assistants, recording), server)
+        gateway = GatewayServicer(services, recent_assistants, recording, Oversight(meter, witness))
+        rpc.add_GatewayServiceServicer_to_server(gateway, server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
         server.add_generic_rpc_handlers(tuple(Forwarder(outgoing, LIMIT_SECONDS).handlers(channels)))
+        stack.push_async_callback(_ended, asyncio.create_task(writer.run()))
         way_in = await stack.enter_async_context(_serving(server))
         client = await stack.enter_async_context(grpc.aio.insecure_channel(way_in))
         yield Gateway(client, maker, keys, assistants, behind)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
