@@ -41,9 +41,9 @@ from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
 from services.gateway.servicer.witness import Witness
 from services.gateway.settings import Settings
 
-BOOKS_NAMES = tuple(
+OWN_NAMES = tuple(
     service.full_name
-    for file in (audit_service_pb2, erasure_service_pb2)
+    for file in (pb, audit_service_pb2, erasure_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 
@@ -63,22 +63,14 @@ async def main() -> None:
             settings.retrieve_address,
             settings.generate_address,
             settings.feedback_address,
+            settings.embed_address,
         )
         channels = Channels(*[await resources.enter_async_context(open_channel(address)) for address in addresses])
         log, maker, outgoing = BusInteractionLog(settings.bus), KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
-        embed = await resources.enter_async_context(open_channel(settings.embed_address))
-        keeping = {
-            "ingest": channels.ingest,
-            "embed": embed,
-            "generate": channels.generate,
-            "feedback": channels.feedback,
-        }
-        erasers = [Eraser(name, channel, outgoing) for name, channel in keeping.items()]
-        books = _books(sessions, platform.quotas, settings, erasers)
+        books = _books(sessions, platform.quotas, settings, _erasers(channels, outgoing))
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
-        behind = Services(channels, outgoing, limits)
-        gateway = GatewayServicer(behind, recent_assistants, recording, books.oversight)
+        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
 
         def register(server: grpc.aio.Server) -> None:
@@ -88,13 +80,12 @@ async def main() -> None:
             books.register(server)
             server.add_generic_rpc_handlers(tuple(forwarder.handlers(channels)))
 
-        own_names = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values()) + BOOKS_NAMES
         service = Service(
             address=settings.address,
             metrics_address=settings.metrics_address,
             authenticate=KeyAuthentication(maker, recent_keys),
             register=register,
-            names=own_names + FORWARDED_NAMES,
+            names=OWN_NAMES + FORWARDED_NAMES,
             pings=(partial(ping, sessions), log.ping),
             tasks=(log.run, *books.tasks),
             witness=books.oversight.witness,
@@ -122,6 +113,17 @@ def _books(sessions: Sessions, quotas: TenantQuotas, settings: Settings, erasers
         erasure_service_pb2_grpc.add_ErasureServiceServicer_to_server(ErasureServicer(erasures, erasing.wake), server)
 
     return Books(Oversight(meter, Witness(writer)), register, (writer.run, erasing.run))
+
+
+def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
+    """Return an eraser for each service that keeps something, in the order in which documents and answers flow."""
+    keeping = {
+        "ingest": channels.ingest,
+        "embed": channels.embed,
+        "generate": channels.generate,
+        "feedback": channels.feedback,
+    }
+    return [Eraser(name, channel, outgoing) for name, channel in keeping.items()]
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

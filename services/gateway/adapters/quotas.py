@@ -60,12 +60,15 @@ class Meter:
     the first of them, both in `storage`; streams in this process.
     """
 
-    def __init__(self, storage: Storage, tenants: TenantQuotas, of_key: KeyQuotas) -> None:
+    def __init__(
+        self, storage: Storage, tenants: TenantQuotas, of_key: KeyQuotas, now: Callable[[], float] = time.time
+    ) -> None:
         self._requests = SlidingWindowCounterRateLimiter(storage)
         self._tokens = FixedWindowRateLimiter(storage)
         self._streams: Counter[tuple[Scope, str]] = Counter()
         self._tenants = tenants
         self._of_key = of_key
+        self._now = now
 
     async def request(self, identity: Identity) -> None:
         """Count a call that is not free.
@@ -114,7 +117,9 @@ class Meter:
         item, name = RateLimitItemPerMinute(limit), (Quota.REQUESTS.value, counted.scope.value, counted.name)
         with _reaching():
             if not await self._requests.hit(item, *name):
-                raise _refusal(Quota.REQUESTS, counted, limit, (await self._requests.get_window_stats(item, *name))[0])
+                raise self._refusal(
+                    Quota.REQUESTS, counted, limit, (await self._requests.get_window_stats(item, *name))[0]
+                )
 
     async def _check_tokens(self, counted: Counted) -> None:
         limit = counted.quotas.tokens_per_minute
@@ -123,7 +128,7 @@ class Meter:
         item, name = _tokens_of(counted)
         with _reaching():
             if not await self._tokens.test(item, *name):
-                raise _refusal(Quota.TOKENS, counted, limit, (await self._tokens.get_window_stats(item, *name))[0])
+                raise self._refusal(Quota.TOKENS, counted, limit, (await self._tokens.get_window_stats(item, *name))[0])
 
     async def _charge(self, counted: Counted, tokens: int) -> None:
         if not (tokens and counted.quotas.tokens_per_minute):
@@ -135,6 +140,10 @@ class Meter:
         except QuotasUnavailable:
             # The answer is given already: what it cost is all that is lost.
             log.warning("tokens_not_charged", tokens=tokens, scope=counted.scope.value)
+
+    def _refusal(self, quota: Quota, counted: Counted, limit: int, again_at: float) -> QuotaExceeded:
+        """Return what to raise; `again_at` is Unix time."""
+        return refused(QuotaExceeded(quota, limit, max(0.001, again_at - self._now()), counted.scope))
 
     @contextlib.contextmanager
     def _streaming(self, counted: Counted) -> Iterator[None]:
@@ -187,10 +196,6 @@ def key_id_of(identity: Identity) -> str | None:
 def _tokens_of(counted: Counted) -> tuple[RateLimitItem, tuple[str, str, str]]:
     name = (Quota.TOKENS.value, counted.scope.value, counted.name)
     return RateLimitItemPerMinute(counted.quotas.tokens_per_minute), name
-
-
-def _refusal(quota: Quota, counted: Counted, limit: int, again_at: float) -> QuotaExceeded:
-    return refused(QuotaExceeded(quota, limit, max(0.001, again_at - time.time()), counted.scope))
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ class Channels:
     retrieve: grpc.aio.Channel
     generate: grpc.aio.Channel
     feedback: grpc.aio.Channel
+    embed: grpc.aio.Channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -71,6 +72,7 @@ class Behind(
     callers: list[Identity] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    deleting: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _asked(self, request: object, context: grpc.aio.ServicerContext) -> None:
         self.requests.append(request)
@@ -119,6 +121,11 @@ class Behind(
                 self.cancelled.set()
                 raise
 
+    async def DeleteSource(self, request, context):
+        """It never ends."""
+        self.deleting.set()
+        await asyncio.sleep(60)
+
     async def GetSource(self, request, context):
         self._asked(request, context)
         if self.error:
@@ -147,6 +154,7 @@ class Watching:
     quotas: TenantQuotas = field(default_factory=TenantQuotas)
     key_quotas: dict[str, Quotas] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
+    now: Callable[[], float] = time.time
 
     async def of_key(self, key_id: str) -> Quotas:
         return self.key_quotas.get(key_id, UNLIMITED)
@@ -224,7 +232,7 @@ async def start_gateway(
     watching = watching or Watching()
     writer = AuditWriter(watching.ledger.write, watching.bounds)
     witness = Witness(writer)
-    meter = Meter(open_storage("async+memory://"), watching.quotas, watching.of_key)
+    meter = Meter(open_storage("async+memory://"), watching.quotas, watching.of_key, watching.now)
     keys, assistants, maker = MemoryApiKeys(), MemoryAssistants(), KeyMaker(PLATFORM_KEY)
     recent_keys = Recent(keys.find, CACHE_SECONDS)
     recent_assistants = Recent(lambda wanted: assistants.find(*wanted), CACHE_SECONDS)
@@ -232,7 +240,7 @@ async def start_gateway(
     async with contextlib.AsyncExitStack() as stack:
         there = address or await stack.enter_async_context(_behind(behind))
         channel = await stack.enter_async_context(open_channel(there))
-        channels = Channels(channel, channel, channel, channel)
+        channels = Channels(*[channel] * 5)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
         server = grpc.aio.server(interceptors=[RpcInterceptor(KeyAuthentication(maker, recent_keys), witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))

@@ -12,12 +12,17 @@ SCHEMA = "gateway"
 TENANT = "tenant_id"
 
 # Whoever may write the table may still not change or remove what is in it.
-APPEND_ONLY = f"""
-CREATE FUNCTION {SCHEMA}.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$;
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.audit
-FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change();
-"""
+# Two statements: the driver takes one at a time.
+APPEND_ONLY = (
+    f"""
+    CREATE FUNCTION {SCHEMA}.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$
+    """,
+    f"""
+    CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {SCHEMA}.audit
+    FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()
+    """,
+)
 
 
 def upgrade() -> None:
@@ -45,6 +50,7 @@ def create_directory() -> None:
             sa.ForeignKeyConstraint([TENANT], [f"{SCHEMA}.tenants.{TENANT}"], name=f"fk_{name}_tenant_id"),
             schema=SCHEMA,
         )
+    # A user's id is among the user's aliases here, so that ids and aliases are unique together.
     op.create_table(
         "aliases",
         sa.Column(TENANT, sa.String, nullable=False),
@@ -102,7 +108,8 @@ def create_audit() -> None:
         postgresql_using="gin",
         schema=SCHEMA,
     )
-    op.execute(APPEND_ONLY)
+    for statement in APPEND_ONLY:
+        op.execute(statement)
 
 
 def create_erasures() -> None:
