@@ -4,7 +4,7 @@ import typer
 
 from services.cli.session import Program
 from services.cli.verb import Verb, verb
-from services.cli.verbs import access, answers, demo, platform, records, sources
+from services.cli.verbs import access, answers, audit, demo, erase, platform, records, sources
 
 VERBS: dict[str, Verb] = {
     "up": platform.up,
@@ -30,6 +30,8 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "source add": {"files": sources.add_files, "push": sources.add_push},
     "assistant": {"put": access.put_assistant, "list": access.list_assistants},
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
+    "audit": {"list": audit.list_events, "export": audit.export_events},
+    "erase": {"user": erase.erase_user, "tenant": erase.erase_tenant, "list": erase.list_erasures},
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
 }
 HELP = {
@@ -37,6 +39,8 @@ HELP = {
     "source add": "Add a source.",
     "assistant": "Named ways of answering.",
     "key": "API keys.",
+    "audit": "Who did what, and who was given which passages.",
+    "erase": "Remove a person, or the tenant, from everywhere.",
     "adapter": "LoRA adapters in the engine.",
 }
 
