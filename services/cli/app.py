@@ -4,7 +4,19 @@ import typer
 
 from services.cli.session import Program
 from services.cli.verb import Verb, verb
-from services.cli.verbs import access, answers, demo, documents, platform, records, secrets, sources, tenant
+from services.cli.verbs import (
+    access,
+    answers,
+    audit,
+    demo,
+    documents,
+    erase,
+    platform,
+    records,
+    secrets,
+    sources,
+    tenant,
+)
 
 VERBS: dict[str, Verb] = {
     "up": platform.up,
@@ -33,6 +45,8 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "secret": {"put": secrets.put, "list": secrets.list_secrets, "delete": secrets.delete},
     "assistant": {"put": access.put_assistant, "list": access.list_assistants},
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
+    "audit": {"list": audit.list_events, "export": audit.export_events},
+    "erase": {"user": erase.erase_user, "tenant": erase.erase_tenant, "list": erase.list_erasures},
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
     "tenant": {"placement": tenant.placement, "move": tenant.move},
 }
@@ -43,6 +57,8 @@ HELP = {
     "secret": "What connectors need to enter other systems.",
     "assistant": "Named ways of answering.",
     "key": "API keys.",
+    "audit": "Who did what, and who was given which passages.",
+    "erase": "Remove a person, or the tenant, from everywhere.",
     "adapter": "LoRA adapters in the engine.",
     "tenant": "The tenant as a whole.",
 }

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import grpc
 from tandem.feedback.v1 import feedback_service_pb2_grpc
-from tandem.gateway.v1 import gateway_service_pb2_grpc
+from tandem.gateway.v1 import audit_service_pb2_grpc, erasure_service_pb2_grpc, gateway_service_pb2_grpc
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
 
@@ -33,6 +33,8 @@ class Gateway:
         self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
         self.assistants = gateway_service_pb2_grpc.AssistantServiceStub(channel)
+        self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
+        self.erasures = erasure_service_pb2_grpc.ErasureServiceStub(channel)
         self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.placement = placement_service_pb2_grpc.PlacementServiceStub(channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)

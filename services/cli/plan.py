@@ -124,7 +124,7 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
         "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
         "feedback": {"DATABASE_URL": database, "BUS": bus},
         GATEWAY: {"DATABASE_URL": database, "BUS": bus}
-        | {f"{name.upper()}_ADDRESS": at.of(name) for name in ("ingest", "retrieve", "generate", "feedback")},
+        | {f"{name.upper()}_ADDRESS": at.of(name) for name in ("ingest", "embed", "retrieve", "generate", "feedback")},
     }
     settings = {
         name: {f"{name.upper()}_{key}": value for key, value in values.items()} for name, values in wired.items()

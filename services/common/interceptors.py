@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -25,6 +26,25 @@ OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
 
 # Turns an RPC's metadata into the identity it acts for, or raises Unauthenticated.
 Authenticate = Callable[[dict[str, str | bytes]], Awaitable[Identity]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose caller is known, with its request as it came."""
+
+    rpc: str
+    identity: Identity
+    request: bytes
+
+
+# Is told of each call of a known caller, and how it ends, before any of its answer leaves. What it
+# raises, the caller gets instead.
+Witness = Callable[[Call, grpc.StatusCode], Awaitable[None]]
+
+
+async def no_witness(call: Call, code: grpc.StatusCode) -> None:
+    """Take no notice of a call."""
+
 
 _HIDDEN = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 
@@ -73,8 +93,9 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
     An RPC that names no role is not served.
     """
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    def __init__(self, authenticate: Authenticate, witness: Witness = no_witness) -> None:
         self._authenticate = authenticate
+        self._witness = witness
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -94,7 +115,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         role, read = required_role(method), _reader(handler)
 
         async def call(request: bytes, context: Any) -> Any:
-            async with self._around(method, role, context):
+            async with self._around(method, role, context, request):
                 return await handler.unary_unary(read(request), context)
 
         return grpc.unary_unary_rpc_method_handler(call, None, handler.response_serializer)
@@ -104,25 +125,27 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: bytes, context: Any) -> AsyncIterator[Any]:
             async with (
-                self._around(method, role, context),
+                self._around(method, role, context, request) as told,
                 contextlib.aclosing(handler.unary_stream(read(request), context)) as responses,
             ):
                 async for response in responses:
+                    await told.of(grpc.StatusCode.OK)
                     yield response
 
         return grpc.unary_stream_rpc_method_handler(call, None, handler.response_serializer)
 
     @contextlib.asynccontextmanager
-    async def _around(self, method: str, role: Role, context: Any) -> AsyncIterator[None]:
+    async def _around(self, method: str, role: Role, context: Any, request: bytes) -> AsyncIterator["_Told"]:
         metadata = dict(context.invocation_metadata() or ())
         parent = extract({key: value for key, value in metadata.items() if isinstance(value, str)})
         outcome = _Outcome(method)
         with tracer.start_as_current_span(method[1:], parent, SpanKind.SERVER):
             try:
                 identity = await self._authenticate(metadata)
-                check_role(identity.roles, role)
-                set_caller(identity)
-                yield
+                async with _telling(self._witness, Call(method, identity, request), context) as told:
+                    check_role(identity.roles, role)
+                    set_caller(identity)
+                    yield told
             except BaseException as error:
                 outcome.failed(error, context)
                 if isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
@@ -130,6 +153,45 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
                 raise
             finally:
                 outcome.record()
+
+
+class _Told:
+    """Tells the witness of a call, once."""
+
+    def __init__(self, witness: Witness, call: Call) -> None:
+        self._witness = witness
+        self._call = call
+        self._told = False
+
+    async def of(self, code: grpc.StatusCode) -> None:
+        if not self._told:
+            self._told = True
+            await self._witness(self._call, code)
+
+
+@contextlib.asynccontextmanager
+async def _telling(witness: Witness, call: Call, context: Any) -> AsyncIterator[_Told]:
+    """Tell the witness how what is done here ends, unless it was told before."""
+    told = _Told(witness, call)
+    try:
+        yield told
+    except BaseException as error:
+        await told.of(_code_of(error, context))
+        raise
+    await told.of(grpc.StatusCode.OK)
+
+
+def _code_of(error: BaseException, context: Any) -> grpc.StatusCode:
+    match error:
+        case ServiceError():
+            return error.code
+        case grpc.aio.AioRpcError():
+            return error.code()
+        case asyncio.CancelledError() | GeneratorExit():
+            return grpc.StatusCode.CANCELLED
+        case grpc.aio.AbortError():
+            return grpc.StatusCode(context.code() or grpc.StatusCode.UNKNOWN)
+    return grpc.StatusCode.INTERNAL
 
 
 def _reader(handler: Any) -> Callable[[bytes], Any]:
@@ -166,16 +228,8 @@ class _Outcome:
         self._reason = ""
 
     def failed(self, error: BaseException, context: Any) -> None:
-        self._code, self._reason = grpc.StatusCode.INTERNAL, type(error).__name__
-        match error:
-            case ServiceError():
-                self._code, self._reason = error.code, error.reason
-            case grpc.aio.AioRpcError():
-                self._code = error.code()
-            case asyncio.CancelledError() | GeneratorExit():
-                self._code = grpc.StatusCode.CANCELLED
-            case grpc.aio.AbortError():
-                self._code = context.code() or grpc.StatusCode.UNKNOWN
+        self._code = _code_of(error, context)
+        self._reason = error.reason if isinstance(error, ServiceError) else type(error).__name__
 
     def record(self) -> None:
         seconds = time.perf_counter() - self._started

@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.common.access import required_role
-from services.common.interceptors import Authenticate, RpcInterceptor
+from services.common.interceptors import Authenticate, RpcInterceptor, Witness, no_witness
 from services.common.transport import LOOPBACK, Transport
 
 GRACE_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Service:
 
     `names` are full gRPC service names, for reflection. `pings` must all pass before the
     service says SERVING. `tasks` (consumers, relays) run beside the server, and end it when
-    one fails.
+    one fails. `witness` is told of every call.
     """
 
     address: str
@@ -60,6 +60,7 @@ class Service:
     names: Sequence[str]
     pings: Sequence[Ping] = ()
     tasks: Sequence[Task] = ()
+    witness: Witness = no_witness
     started: Callable[[int], None] = field(default=lambda _port: None)
 
 
@@ -76,7 +77,7 @@ async def serve(service: Service, stop: asyncio.Event | None = None, transport: 
         PlaintextRefused: `transport` has no TLS, and an address is not on loopback.
     """
     stop = stop or stop_on_signal()
-    server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate)], options=OPTIONS)
+    server = grpc.aio.server(interceptors=[RpcInterceptor(service.authenticate, service.witness)], options=OPTIONS)
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     service.register(server)

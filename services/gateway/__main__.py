@@ -1,45 +1,63 @@
 """Starts the gateway: reads settings, wires, serves."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import grpc
+from tandem.gateway.v1 import audit_service_pb2 as audit_pb
+from tandem.gateway.v1 import audit_service_pb2_grpc as audit_rpc
 from tandem.gateway.v1 import directory_service_pb2 as directory_pb
 from tandem.gateway.v1 import directory_service_pb2_grpc as directory_rpc
+from tandem.gateway.v1 import erasure_service_pb2 as erasure_pb
+from tandem.gateway.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
-from services.common.database import open_database, ping
+from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner, system
 from services.common.placements import Placements, open_placements
+from services.common.quotas import TenantQuotas
 from services.common.recent import Recent
-from services.common.server import Service, run, serve
+from services.common.server import Service, Task, run, serve
 from services.common.settings import Place, PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.gateway.adapters.audit import PostgresAudit
+from services.gateway.adapters.audit_writer import AuditWriter
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.directory import PostgresDirectory
 from services.gateway.adapters.engines import Engines, engine_addresses
+from services.gateway.adapters.erasers import Eraser
+from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
+from services.gateway.adapters.quotas import Meter, PostgresKeyQuotas, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker
+from services.gateway.erasing import ErasureRunner
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
+from services.gateway.servicer.audit import AuditServicer
 from services.gateway.servicer.authentication import MOST_PEOPLE, Authentication, Keys, Tokens
 from services.gateway.servicer.directory import DirectoryServicer
+from services.gateway.servicer.erasures import ErasureServicer
 from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
+from services.gateway.servicer.witness import Witness
 from services.gateway.settings import Settings
 
 # What adds a servicer to a server, and the servicer.
 Face = tuple[Callable[[Any, grpc.aio.Server], None], object]
 OWN_NAMES = tuple(
-    service.full_name for file in (pb.DESCRIPTOR, directory_pb.DESCRIPTOR) for service in file.services_by_name.values()
+    service.full_name
+    for file in (pb, directory_pb, audit_pb, erasure_pb)
+    for service in file.DESCRIPTOR.services_by_name.values()
 )
 
 
@@ -69,8 +87,9 @@ async def main() -> None:
         log = BusInteractionLog(settings.bus, platform.bus_options)
         maker, outgoing = KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
+        books = _books(sessions, platform.quotas, settings, _erasers(channels, outgoing))
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
-        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording)
+        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
         faces: tuple[Face, ...] = (
             (rpc.add_GatewayServiceServicer_to_server, gateway),
@@ -80,7 +99,7 @@ async def main() -> None:
         )
 
         def register(server: grpc.aio.Server) -> None:
-            for add, face in faces:
+            for add, face in (*faces, *books.faces):
                 add(face, server)
             server.add_generic_rpc_handlers(tuple(forwarder.handlers(channels)))
 
@@ -91,7 +110,8 @@ async def main() -> None:
             register=register,
             names=OWN_NAMES + FORWARDED_NAMES,
             pings=(partial(ping, sessions), placements.ping, log.ping),
-            tasks=(log.run,),
+            tasks=(log.run, *books.tasks),
+            witness=books.oversight.witness,
         )
         await serve(service, transport=transport)
 
@@ -110,7 +130,37 @@ async def _open_channels(
         retrieve=await opened(settings.retrieve_address),
         generate=engines,
         feedback=await opened(settings.feedback_address),
+        embed=await opened(settings.embed_address),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is counted, written down, and taken out again."""
+
+    oversight: Oversight
+    faces: tuple[Face, ...]
+    tasks: Sequence[Task]
+
+
+def _books(sessions: Sessions, quotas: TenantQuotas, settings: Settings, erasers: Sequence[Eraser]) -> Books:
+    audit, erasures = PostgresAudit(sessions), PostgresErasures(sessions)
+    writer, erasing = AuditWriter(audit.add), ErasureRunner(erasures, erasers, partial(datetime.now, UTC))
+    key_quotas = Recent(PostgresKeyQuotas(sessions).find, settings.cache_seconds)
+    meter = Meter(open_storage(settings.quota_storage), quotas, key_quotas.get)
+
+    faces: tuple[Face, ...] = (
+        (audit_rpc.add_AuditServiceServicer_to_server, AuditServicer(audit)),
+        (erasure_rpc.add_ErasureServiceServicer_to_server, ErasureServicer(erasures, erasing.wake)),
+    )
+    return Books(Oversight(meter, Witness(writer)), faces, (writer.run, erasing.run))
+
+
+def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
+    """Return an eraser for each service that keeps something, in the order in which documents and answers flow."""
+    engines = [("generate", channel) for channel in channels.generate.all()]
+    keeping = [("ingest", channels.ingest), ("embed", channels.embed), *engines, ("feedback", channels.feedback)]
+    return [Eraser(name, channel, outgoing) for name, channel in keeping]
 
 
 async def _find(assistants: PostgresAssistants, tenant_and_name: tuple[str, str]) -> Assistant | None:

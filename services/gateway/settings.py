@@ -26,10 +26,16 @@ class Settings(ServerSettings, DatabaseSettings):
     retrieve_address: str = Field(description="host:port of the retrieve service.")
     generate_address: str = Field(description="host:port of the generate service.")
     feedback_address: str = Field(description="host:port of the feedback service.")
+    embed_address: str = Field(description="host:port of the embed service, for erasures.")
     tls_certificate: str = Field("", description="PEM file: what applications are shown; the platform's by default.")
     tls_key: str = Field("", description="PEM file: the key of that certificate, without a password.")
     client_authority: str = Field(
         "", description="PEM file: where set, applications must show a certificate of these authorities."
+    )
+    quota_storage: str = Field(
+        "async+memory://",
+        description="Where use is counted: a URI of the package `limits`, such as async+redis://HOST:PORT for several "
+        "replicas; in memory each replica counts its own.",
     )
     cache_seconds: float = Field(
         0.5, ge=0, le=0.5, description="How long a key, somebody's groups or an assistant are remembered."

@@ -1,6 +1,6 @@
 """The engine of each place: a tenant's answers and adapters are its place's engine's alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import grpc
@@ -23,6 +23,10 @@ class Engines:
     def __init__(self, channels: Mapping[str, grpc.aio.Channel], placements: Whereabouts) -> None:
         self._channels = channels
         self._placements = placements
+
+    def all(self) -> Collection[grpc.aio.Channel]:
+        """Return the channel to each engine, wherever a tenant may have been."""
+        return self._channels.values()
 
     async def channel(self, identity: Identity) -> grpc.aio.Channel:
         """Return the channel to the engine that answers the tenant's questions now.

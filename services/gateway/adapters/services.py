@@ -34,6 +34,7 @@ class Channels:
     retrieve: grpc.aio.Channel
     generate: Engines
     feedback: grpc.aio.Channel
+    embed: grpc.aio.Channel
 
 
 @dataclass(frozen=True, slots=True)

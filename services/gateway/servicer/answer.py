@@ -54,6 +54,7 @@ class Answer:
         self._started = generate_pb.Started()
         self._finished = generate_pb.Finished()
         self._texts: list[str] = []
+        self._streamed_tokens = 0
 
     def take(self, events: Iterable[generate_pb.GenerateResponse]) -> pb.AskResponse | None:
         """Add what arrived, and return it as one piece, if any of it is text."""
@@ -63,10 +64,15 @@ class Answer:
                 self._started = event.started
             text += event.delta.text
             tokens += event.delta.tokens
+            self._streamed_tokens += event.delta.tokens
             if event.HasField("finished"):
                 self._finished = event.finished
                 self._total_ms = self._asked.milliseconds()
         return self._piece(text, tokens) if text or tokens else None
+
+    def tokens(self) -> int:
+        """Return how many tokens were read and written for the answer so far, whether it is whole or not."""
+        return self._started.prompt_tokens + max(self._finished.completion_tokens, self._streamed_tokens)
 
     def whole(self) -> None:
         """Make sure that the engine said that the answer is complete.

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from services.common.answer_ids import AnswerIds
 from services.common.bus import BusUnavailable
 from services.common.errors import ServiceError
 from services.common.identity import caller
+from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
 from services.gateway.domain.assistants import assistant_of, name_of
 from services.gateway.domain.citations import Cited
@@ -29,8 +30,11 @@ from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
 from services.gateway.servicer.answer import Answer, Asked, citations_event
 from services.gateway.servicer.assistants import RecentAssistants
+from services.gateway.servicer.witness import Witness
 
 HISTORY_TURNS = 10
+
+ASK, SEARCH = "/tandem.gateway.v1.GatewayService/Ask", "/tandem.gateway.v1.GatewayService/Search"
 
 # The caller's own doing, or a limit that it met; anything else is a failure of ours.
 _REFUSALS = {
@@ -51,21 +55,34 @@ class Recording:
     answer_ids: AnswerIds
 
 
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """Who holds callers to their quotas, and who writes down what they are given."""
+
+    meter: Meter
+    witness: Witness
+
+
 class GatewayServicer(rpc.GatewayServiceServicer):
-    def __init__(self, services: Services, assistants: RecentAssistants, recording: Recording) -> None:
+    def __init__(
+        self, services: Services, assistants: RecentAssistants, recording: Recording, oversight: Oversight
+    ) -> None:
         self._services = services
         self._assistants = assistants
         self._recording = recording
+        self._oversight = oversight
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
-        with _counted():
+        async with _counted(self._oversight.meter.answer(caller())) as use:
             asked = await self._asked(request, context)
             turns = await self._turns(asked, request.conversation_id)
             passages = await self._passages(asked, turns, request)
             answer = Answer(asked, passages, turns)
+            use.tokens = answer.tokens
             generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
             # Left before anything else happens, so that the engine stops when the caller goes.
             with reading_ahead(generating) as batches, reaching("generate"):
+                self._oversight.witness.given(ASK, passages)
                 yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
                 async for batch in batches:
                     if piece := answer.take(batch):
@@ -79,10 +96,12 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             yield answer.end(self._recording.answer_ids.mint(asked.caller.identity.tenant_id, interaction_id))
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
+        await self._oversight.meter.request(caller())
         wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k)
         if request.HasField("filter"):
             wanted.filter.CopyFrom(request.filter)
         found = await self._services.retrieve(wanted, Caller(caller(), context))
+        self._oversight.witness.given(SEARCH, found.passages)
         return pb.SearchResponse(passages=found.passages, index_version=found.index_version, model=found.model)
 
     async def Rate(self, request: pb.RateRequest, context: Any) -> pb.RateResponse:
@@ -164,11 +183,12 @@ async def _acknowledged(recorded: asyncio.Future[None], seconds: float) -> None:
         raise BusUnavailable("the answer could not be recorded") from error
 
 
-@contextlib.contextmanager
-def _counted() -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _counted(metered: contextlib.AbstractAsyncContextManager[Use]) -> AsyncIterator[Use]:
     outcome = "failed"
     try:
-        yield
+        async with metered as use:
+            yield use
         outcome = "answered"
     except (asyncio.CancelledError, GeneratorExit):
         outcome = "cancelled"

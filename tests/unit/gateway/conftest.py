@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,8 +28,10 @@ from services.common.errors import ResourceExhausted
 from services.common.identity import Identity, IdentitySigner, caller, system
 from services.common.interceptors import RpcInterceptor, signed_by
 from services.common.placements import Placement
+from services.common.quotas import UNLIMITED, Quotas, TenantQuotas
 from services.common.recent import Recent
 from services.common.settings import SHARED
+from services.gateway.adapters.audit_writer import AuditWriter, Bounds
 from services.gateway.adapters.engines import Engines
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.memory import (
@@ -37,16 +40,19 @@ from services.gateway.adapters.memory import (
     MemoryDirectory,
     MemoryInteractionLog,
 )
+from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.domain.audit import AuditEvent
 from services.gateway.domain.keys import KeyMaker, KeyTerms
 from services.gateway.domain.tokens import Issuer
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Recording
+from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
 from services.gateway.servicer.authentication import Authentication, Keys, Tokens
 from services.gateway.servicer.directory import DirectoryServicer
 from services.gateway.servicer.forwarder import Forwarder
+from services.gateway.servicer.witness import Witness
 
 PLATFORM_KEY = b"k" * 32
 CACHE_SECONDS = 0.2
@@ -80,6 +86,7 @@ class Behind(
     callers: list[Identity] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    deleting: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _asked(self, request: object, context: grpc.aio.ServicerContext) -> None:
         self.requests.append(request)
@@ -134,11 +141,43 @@ class Behind(
                 self.cancelled.set()
                 raise
 
+    async def DeleteSource(self, request, context):
+        """It never ends."""
+        self.deleting.set()
+        await asyncio.sleep(60)
+
     async def GetSource(self, request, context):
         self._asked(request, context)
         if self.error:
             raise self.error
         return ingest_pb.GetSourceResponse(source=ingest_pb.Source(name="docs"))
+
+
+class Ledger:
+    """An audit log in a list, which may be away."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+        self.fault: Exception | None = None
+
+    async def write(self, events: Sequence[AuditEvent]) -> None:
+        if self.fault:
+            raise self.fault
+        self.events.extend(events)
+
+
+@dataclass
+class Watching:
+    """What a gateway is started with beside its stores: quotas, and where its audit log goes."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    quotas: TenantQuotas = field(default_factory=TenantQuotas)
+    key_quotas: dict[str, Quotas] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
+    now: Callable[[], float] = time.time
+
+    async def of_key(self, key_id: str) -> Quotas:
+        return self.key_quotas.get(key_id, UNLIMITED)
 
 
 @dataclass
@@ -227,8 +266,13 @@ async def start_gateway(
     address: str = "",
     record_seconds: float = LIMIT_SECONDS,
     issuers: Sequence[Issuer] = (),
+    watching: Watching | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
+    watching = watching or Watching()
+    writer = AuditWriter(watching.ledger.write, watching.bounds)
+    witness = Witness(writer)
+    meter = Meter(open_storage("async+memory://"), watching.quotas, watching.of_key, watching.now)
     keys, assistants, maker = MemoryApiKeys(), MemoryAssistants(), KeyMaker(PLATFORM_KEY)
     directory = MemoryDirectory()
     people = Recent(directory.expand, CACHE_SECONDS)
@@ -238,20 +282,27 @@ async def start_gateway(
     async with contextlib.AsyncExitStack() as stack:
         there = address or await stack.enter_async_context(_behind(behind))
         channel = await stack.enter_async_context(open_channel(there))
-        channels = Channels(channel, channel, Engines({SHARED: channel}, Settled()), channel)
+        channels = Channels(channel, channel, Engines({SHARED: channel}, Settled()), channel, channel)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
         tokens = Tokens(await stack.enter_async_context(open_issuers(issuers)), CACHE_SECONDS)
         authentication = Authentication(Keys(maker, recent_keys), tokens, people)
-        server = grpc.aio.server(interceptors=[RpcInterceptor(authentication)])
+        server = grpc.aio.server(interceptors=[RpcInterceptor(authentication, witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
-        rpc.add_GatewayServiceServicer_to_server(GatewayServicer(services, recent_assistants, recording), server)
+        gateway = GatewayServicer(services, recent_assistants, recording, Oversight(meter, witness))
+        rpc.add_GatewayServiceServicer_to_server(gateway, server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
         directory_rpc.add_DirectoryServiceServicer_to_server(DirectoryServicer(directory, people), server)
         server.add_generic_rpc_handlers(tuple(Forwarder(outgoing, LIMIT_SECONDS).handlers(channels)))
+        stack.push_async_callback(_ended, asyncio.create_task(writer.run()))
         way_in = await stack.enter_async_context(_serving(server))
         client = await stack.enter_async_context(grpc.aio.insecure_channel(way_in))
         yield Gateway(client, maker, keys, assistants, behind, directory)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
