@@ -4,7 +4,7 @@ import typer
 
 from services.cli.session import Program
 from services.cli.verb import Verb, verb
-from services.cli.verbs import access, answers, demo, platform, records, sources
+from services.cli.verbs import access, answers, demo, people, platform, records, sources
 
 VERBS: dict[str, Verb] = {
     "up": platform.up,
@@ -16,6 +16,7 @@ VERBS: dict[str, Verb] = {
     "search": answers.search,
     "rate": answers.rate,
     "demo": demo.demo,
+    "whoami": people.whoami,
     "interactions": records.interactions,
     "ratings": records.ratings,
 }
@@ -30,6 +31,18 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "source add": {"files": sources.add_files, "push": sources.add_push},
     "assistant": {"put": access.put_assistant, "list": access.list_assistants},
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
+    "user": {
+        "put": people.put_user,
+        "list": people.list_users,
+        "remove": people.remove_user,
+        "principals": people.show_principals,
+    },
+    "group": {
+        "put": people.put_group,
+        "list": people.list_groups,
+        "remove": people.remove_group,
+        "change": people.change_group,
+    },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
 }
 HELP = {
@@ -37,6 +50,8 @@ HELP = {
     "source add": "Add a source.",
     "assistant": "Named ways of answering.",
     "key": "API keys.",
+    "user": "People in the directory.",
+    "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
 }
 

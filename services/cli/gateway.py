@@ -1,16 +1,20 @@
 """The gateway as the command calls it: one channel, the caller's key, and a stub a service."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import grpc
+import jwt
 from tandem.feedback.v1 import feedback_service_pb2_grpc
-from tandem.gateway.v1 import gateway_service_pb2_grpc
+from tandem.gateway.v1 import directory_service_pb2_grpc, gateway_service_pb2_grpc
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
+# How long an assertion is good: a call need only begin within it.
+ASSERTION_SECONDS = 60
 MAX_PAGE_SIZE = 500
 MAX_INT32 = 2**31 - 1
 
@@ -19,16 +23,18 @@ Answer = TypeVar("Answer")
 
 
 class Gateway:
-    """Calls the gateway at `address` with an API key."""
+    """Calls the gateway at `address` with an API key, for the user `on_behalf_of` where there is one."""
 
-    def __init__(self, address: str, api_key: str) -> None:
+    def __init__(self, address: str, api_key: str, on_behalf_of: str = "") -> None:
         self.address = address
-        self._metadata = (("authorization", f"Bearer {api_key}"),)
+        self._api_key = api_key
+        self._on_behalf_of = on_behalf_of
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         channel = grpc.insecure_channel(address, options=options)
         self._channel = channel
         self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
+        self.people = directory_service_pb2_grpc.DirectoryServiceStub(channel)
         self.assistants = gateway_service_pb2_grpc.AssistantServiceStub(channel)
         self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
@@ -41,17 +47,26 @@ class Gateway:
         self, rpc: "grpc.UnaryUnaryMultiCallable[Request, Answer]", request: Request, seconds: float = CALL_SECONDS
     ) -> Answer:
         """Make a call that must end within `seconds`."""
-        return rpc(request, timeout=seconds, metadata=self._metadata)
+        return rpc(request, timeout=seconds, metadata=self._metadata())
 
     def stream(
         self, rpc: "grpc.UnaryStreamMultiCallable[Request, Answer]", request: Request, seconds: float
     ) -> Iterator[Answer]:
         """Yield what a call streams; leaving the loop early cancels the call."""
-        call = rpc(request, timeout=seconds, metadata=self._metadata)
+        call = rpc(request, timeout=seconds, metadata=self._metadata())
         try:
             yield from call
         finally:
             call.cancel()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the credential, and the assertion of whom the call is for."""
+        own = ("authorization", f"Bearer {self._api_key}")
+        if not self._on_behalf_of:
+            return (own,)
+        now = int(time.time())
+        claims = {"sub": self._on_behalf_of, "iat": now, "exp": now + ASSERTION_SECONDS, "aud": "tandem"}
+        return (own, ("tandem-on-behalf-of", jwt.encode(claims, self._api_key, "HS256")))
 
     def pages(self, rpc: Any, request: Any) -> Iterator[Any]:
         """Yield the pages of a list, from the first on."""

@@ -35,6 +35,7 @@ class Session:
     output: Output
     address: str = ""
     api_key: str = ""
+    on_behalf_of: str = ""
     _gateway: Gateway | None = field(default=None, init=False)
 
     @property
@@ -45,7 +46,7 @@ class Session:
             NoKey: no key is given, and the home has none.
         """
         if self._gateway is None:
-            self._gateway = Gateway(self.gateway_address, self.api_key or self._first_key())
+            self._gateway = Gateway(self.gateway_address, self.api_key or self._first_key(), self.on_behalf_of)
         return self._gateway
 
     @property

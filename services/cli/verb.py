@@ -35,6 +35,14 @@ def _shared(
     api_key: Annotated[
         str, typer.Option(envvar="TANDEM_API_KEY", help="The key; the home's first by default.", rich_help_panel=PANEL)
     ] = "",
+    on_behalf_of: Annotated[
+        str,
+        typer.Option(
+            envvar="TANDEM_ON_BEHALF_OF",
+            help="The user whom the key speaks for; it must be one that acts for users.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.", rich_help_panel=PANEL)] = False,
 ) -> None:
     """Declare the options of every verb."""
@@ -44,8 +52,8 @@ def verb(function: Verb, program: Program) -> Callable[..., None]:
     """Return `function`, whose first argument is a Session, as Typer wants it."""
 
     @functools.wraps(function)
-    def run(*, home: Path, address: str, api_key: str, json: bool, **own: Any) -> None:
-        session = Session(program, Home(home), Output(as_json=json), address, api_key)
+    def run(*, home: Path, address: str, api_key: str, on_behalf_of: str, json: bool, **own: Any) -> None:
+        session = Session(program, Home(home), Output(as_json=json), address, api_key, on_behalf_of)
         _report(session, functools.partial(function, session, **own))
 
     own = list(inspect.signature(function).parameters.values())[1:]

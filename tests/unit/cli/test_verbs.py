@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent import futures
 
 import grpc
+import jwt
 import pytest
 from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from services.cli.app import build_app
 from services.cli.session import Program
 
-KEY = "the key"
+KEY = "the key, which is as long as keys are"
 
 
 class FixedSources(ingest_service_pb2_grpc.IngestServiceServicer):
@@ -60,6 +61,18 @@ class FixedAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
         return gateway_service_pb2.SearchResponse(passages=self.events[0].retrieval_done.passages)
 
 
+class FixedAccess(gateway_service_pb2_grpc.AccessServiceServicer):
+    """Keeps what it was asked, and with which metadata."""
+
+    def CreateApiKey(self, request, context):
+        self.created = request
+        return gateway_service_pb2.CreateApiKeyResponse(secret="tk_x_y")
+
+    def GetCaller(self, request, context):
+        self.metadata = dict(context.invocation_metadata())
+        return gateway_service_pb2.GetCallerResponse(subject="user:ada", principals=["everyone", "user:ada"])
+
+
 class FixedFeedback(feedback_service_pb2_grpc.FeedbackServiceServicer):
     """Gives pages of two interactions, for ever."""
 
@@ -76,6 +89,7 @@ class Fixed:
         self.address = address
         self.sources = FixedSources()
         self.answers = FixedAnswers()
+        self.access = FixedAccess()
 
     def __call__(self, *arguments: str):
         app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
@@ -90,6 +104,7 @@ def tandem() -> Iterator[Fixed]:
     ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(fixed.sources, server)
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(fixed.answers, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FixedFeedback(), server)
+    gateway_service_pb2_grpc.add_AccessServiceServicer_to_server(fixed.access, server)
     server.start()
     yield fixed
     server.stop(None).wait()
@@ -225,3 +240,20 @@ def test_readers_and_watching_are_chosen(tandem: Fixed, tmp_path):
     request = tandem.sources.created
     assert request is not None
     assert (request.name, request.files.watch, list(request.readers)) == ("hr", False, ["group:hr", "user:ada"])
+
+
+def test_a_key_is_made_for_what_the_options_say(tandem: Fixed):
+    arguments = ("--role", "reader", "--role", "trainer", "--expires", "2099-01-02", "--acts-for-users")
+    assert tandem("key", "create", "--name", "app", *arguments).exit_code == 0
+    request = tandem.access.created
+    assert (list(request.roles), request.acts_for_users) == ([1, 4], True)
+    assert request.expires_at.ToJsonString() == "2099-01-02T00:00:00Z"
+
+
+def test_a_call_on_behalf_of_a_user_carries_an_assertion_that_the_key_has_signed(tandem: Fixed):
+    assert json.loads(tandem("whoami", "--on-behalf-of", "ada", "--json").stdout)["subject"] == "user:ada"
+    carried = tandem.access.metadata["tandem-on-behalf-of"]
+    claims = jwt.decode(carried, KEY, algorithms=["HS256"], audience="tandem")
+    assert (claims["sub"], claims["exp"] - claims["iat"]) == ("ada", 60)
+    tandem("whoami")
+    assert "tandem-on-behalf-of" not in tandem.access.metadata
