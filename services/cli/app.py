@@ -11,6 +11,7 @@ from services.cli.verbs import (
     demo,
     documents,
     erase,
+    people,
     platform,
     records,
     secrets,
@@ -28,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "search": answers.search,
     "rate": answers.rate,
     "demo": demo.demo,
+    "whoami": people.whoami,
     "interactions": records.interactions,
     "ratings": records.ratings,
 }
@@ -47,6 +49,18 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "key": {"create": access.create_key, "list": access.list_keys, "revoke": access.revoke_key},
     "audit": {"list": audit.list_events, "export": audit.export_events},
     "erase": {"user": erase.erase_user, "tenant": erase.erase_tenant, "list": erase.list_erasures},
+    "user": {
+        "put": people.put_user,
+        "list": people.list_users,
+        "remove": people.remove_user,
+        "principals": people.show_principals,
+    },
+    "group": {
+        "put": people.put_group,
+        "list": people.list_groups,
+        "remove": people.remove_group,
+        "change": people.change_group,
+    },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
     "tenant": {"placement": tenant.placement, "move": tenant.move},
 }
@@ -59,6 +73,8 @@ HELP = {
     "key": "API keys.",
     "audit": "Who did what, and who was given which passages.",
     "erase": "Remove a person, or the tenant, from everywhere.",
+    "user": "People in the directory.",
+    "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
     "tenant": "The tenant as a whole.",
 }

@@ -1,16 +1,26 @@
 """The gateway as the command calls it: one channel, the caller's key, and a stub a service."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
+import jwt
 from tandem.feedback.v1 import feedback_service_pb2_grpc
-from tandem.gateway.v1 import audit_service_pb2_grpc, erasure_service_pb2_grpc, gateway_service_pb2_grpc
+from tandem.gateway.v1 import (
+    audit_service_pb2_grpc,
+    directory_service_pb2_grpc,
+    erasure_service_pb2_grpc,
+    gateway_service_pb2_grpc,
+)
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
+# How long an assertion is good: a call need only begin within it.
+ASSERTION_SECONDS = 60
 MAX_PAGE_SIZE = 500
 MAX_INT32 = 2**31 - 1
 
@@ -18,12 +28,20 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 
-class Gateway:
-    """Calls the gateway at `address` with an API key; in plaintext where there are no `credentials`."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An API key, and the user whom it speaks for; "" is nobody."""
 
-    def __init__(self, address: str, api_key: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    api_key: str = ""
+    on_behalf_of: str = ""
+
+
+class Gateway:
+    """Calls the gateway at `address` as a caller; in plaintext where there are no `credentials`."""
+
+    def __init__(self, address: str, caller: Caller, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
-        self._metadata = (("authorization", f"Bearer {api_key}"),)
+        self._caller = caller
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
         if credentials is None:
             channel = grpc.insecure_channel(address, options=options)
@@ -32,6 +50,7 @@ class Gateway:
         self._channel = channel
         self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
+        self.people = directory_service_pb2_grpc.DirectoryServiceStub(channel)
         self.assistants = gateway_service_pb2_grpc.AssistantServiceStub(channel)
         self.audit = audit_service_pb2_grpc.AuditServiceStub(channel)
         self.erasures = erasure_service_pb2_grpc.ErasureServiceStub(channel)
@@ -48,17 +67,26 @@ class Gateway:
         self, rpc: "grpc.UnaryUnaryMultiCallable[Request, Answer]", request: Request, seconds: float = CALL_SECONDS
     ) -> Answer:
         """Make a call that must end within `seconds`."""
-        return rpc(request, timeout=seconds, metadata=self._metadata)
+        return rpc(request, timeout=seconds, metadata=self._metadata())
 
     def stream(
         self, rpc: "grpc.UnaryStreamMultiCallable[Request, Answer]", request: Request, seconds: float
     ) -> Iterator[Answer]:
         """Yield what a call streams; leaving the loop early cancels the call."""
-        call = rpc(request, timeout=seconds, metadata=self._metadata)
+        call = rpc(request, timeout=seconds, metadata=self._metadata())
         try:
             yield from call
         finally:
             call.cancel()
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the credential, and the assertion of whom the call is for."""
+        own = ("authorization", f"Bearer {self._caller.api_key}")
+        if not self._caller.on_behalf_of:
+            return (own,)
+        now = int(time.time())
+        claims = {"sub": self._caller.on_behalf_of, "iat": now, "exp": now + ASSERTION_SECONDS, "aud": "tandem"}
+        return (own, ("tandem-on-behalf-of", jwt.encode(claims, self._caller.api_key, "HS256")))
 
     def pages(self, rpc: Any, request: Any) -> Iterator[Any]:
         """Yield the pages of a list, from the first on."""

@@ -88,7 +88,16 @@ def local(home: Home, choices: Choices) -> Plan:
         front=service(GATEWAY, at, shared | own[GATEWAY], transport),
         bootstrap=Command(
             "bootstrap",
-            (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", TENANT, "--name", "first key"),
+            (
+                sys.executable,
+                "-m",
+                "services.gateway.bootstrap",
+                "--tenant",
+                TENANT,
+                "--name",
+                "first key",
+                "--acts-for-users",
+            ),
             shared | own[GATEWAY],
         ),
         tls=choices.tls,

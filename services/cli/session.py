@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -10,7 +10,7 @@ import grpc
 from services.cli.addresses import DEFAULT_PORT_BASE, HOST
 from services.cli.authority import paths_of
 from services.cli.errors import Failure
-from services.cli.gateway import Gateway
+from services.cli.gateway import Caller, Gateway
 from services.cli.home import Home
 from services.cli.output import Output
 from services.cli.plan import Blueprint
@@ -42,13 +42,13 @@ class Trust:
 
 @dataclass(slots=True)
 class Session:
-    """One run of one verb. `address` and `api_key` are empty where the home's are to be used."""
+    """One run of one verb. `address` and the caller's key are empty where the home's are to be used."""
 
     program: Program
     home: Home
     output: Output
     address: str = ""
-    api_key: str = ""
+    caller: Caller = field(default_factory=Caller)
     trust: Trust = Trust()
     _gateway: Gateway | None = field(default=None, init=False)
 
@@ -60,7 +60,8 @@ class Session:
             NoKey: no key is given, and the home has none.
         """
         if self._gateway is None:
-            self._gateway = Gateway(self.gateway_address, self.api_key or self._first_key(), self._credentials())
+            caller = replace(self.caller, api_key=self.caller.api_key or self._first_key())
+            self._gateway = Gateway(self.gateway_address, caller, self._credentials())
         return self._gateway
 
     @property

@@ -12,6 +12,7 @@ import grpc
 import typer
 
 from services.cli.errors import Failure, failure_of
+from services.cli.gateway import Caller
 from services.cli.home import Home
 from services.cli.output import Output
 from services.cli.session import Program, Session, Trust
@@ -50,6 +51,14 @@ def _shared(  # noqa: PLR0913 - as many as every verb has
             rich_help_panel=PANEL,
         ),
     ] = False,
+    on_behalf_of: Annotated[
+        str,
+        typer.Option(
+            envvar="TANDEM_ON_BEHALF_OF",
+            help="The user whom the key speaks for; it must be one that acts for users.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.", rich_help_panel=PANEL)] = False,
 ) -> None:
     """Declare the options of every verb."""
@@ -59,9 +68,10 @@ def verb(function: Verb, program: Program) -> Callable[..., None]:
     """Return `function`, whose first argument is a Session, as Typer wants it."""
 
     @functools.wraps(function)
-    def run(*, home: Path, address: str, api_key: str, json: bool, **own: Any) -> None:
+    def run(*, home: Path, address: str, json: bool, **own: Any) -> None:
+        caller = Caller(own.pop("api_key"), own.pop("on_behalf_of"))
         trust = Trust(own.pop("authority"), own.pop("allow_plaintext"))
-        session = Session(program, Home(home), Output(as_json=json), address, api_key, trust)
+        session = Session(program, Home(home), Output(as_json=json), address, caller, trust)
         _report(session, functools.partial(function, session, **own))
 
     own = list(inspect.signature(function).parameters.values())[1:]

@@ -1,6 +1,7 @@
 """key, assistant, adapter: who may ask, and who answers."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,13 +13,21 @@ from services.cli.gateway import int32
 from services.cli.output import plain
 from services.cli.session import Session
 from services.cli.views import tables as views
+from services.common.access import Role, number_of
 
 
 def create_key(
-    session: Session, name: Annotated[str, typer.Option(help="For people: whose key it is.")] = "tandem"
+    session: Session,
+    name: Annotated[str, typer.Option(help="For people: whose key it is.")] = "tandem",
+    role: Annotated[list[Role] | None, typer.Option(help="What it may do; reader and rater if none.")] = None,
+    expires: Annotated[datetime | None, typer.Option(help="When it ends by itself, in UTC.")] = None,
+    acts_for_users: Annotated[bool, typer.Option(help="Its calls may carry an end user.")] = False,
 ) -> None:
     """Make an API key; its secret is shown this once."""
-    made = session.gateway.call(session.gateway.access.CreateApiKey, gateway_pb.CreateApiKeyRequest(name=name))
+    request = gateway_pb.CreateApiKeyRequest(name=name, roles=map(number_of, role or ()), acts_for_users=acts_for_users)
+    if expires:
+        request.expires_at.FromDatetime(expires.astimezone(UTC) if expires.tzinfo else expires.replace(tzinfo=UTC))
+    made = session.gateway.call(session.gateway.access.CreateApiKey, request)
     session.output.show(plain(made), lambda: views.made_key(made))
 
 
@@ -26,7 +35,12 @@ def list_keys(session: Session) -> None:
     """List the API keys, newest first."""
     rpc = session.gateway.access.ListApiKeys
     keys = [key for page in session.gateway.pages(rpc, gateway_pb.ListApiKeysRequest()) for key in page.api_keys]
-    _show(session, "api_keys", keys, ("key_id", "name", "created_at", "revoked_at"))
+    show(
+        session,
+        "api_keys",
+        keys,
+        ("key_id", "name", "roles", "acts_for_users", "created_at", "expires_at", "revoked_at"),
+    )
 
 
 def revoke_key(session: Session, key_id: Annotated[str, typer.Argument(help="The key's id.")]) -> None:
@@ -64,7 +78,7 @@ def list_assistants(session: Session) -> None:
     found = [
         each for page in session.gateway.pages(rpc, gateway_pb.ListAssistantsRequest()) for each in page.assistants
     ]
-    _show(session, "assistants", found, ("name", "instructions", "sources", "adapter", "top_k", "without_retrieval"))
+    show(session, "assistants", found, ("name", "instructions", "sources", "adapter", "top_k", "without_retrieval"))
 
 
 def load_adapter(
@@ -88,9 +102,10 @@ def list_adapters(session: Session) -> None:
     """List the adapters in the engine."""
     rpc = session.gateway.adapters.ListAdapters
     found = [each for page in session.gateway.pages(rpc, generate_pb.ListAdaptersRequest()) for each in page.adapters]
-    _show(session, "adapters", found, ("name", "digest", "rank", "base_model"))
+    show(session, "adapters", found, ("name", "digest", "rank", "base_model"))
 
 
-def _show(session: Session, name: str, messages: Iterable[Message], columns: Iterable[str]) -> None:
+def show(session: Session, name: str, messages: Iterable[Message], columns: Iterable[str]) -> None:
+    """Show a list of things with names."""
     rows = [plain(message) for message in messages]
     session.output.show({name: rows}, lambda: views.table(rows, columns))

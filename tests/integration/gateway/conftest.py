@@ -51,9 +51,9 @@ class Deployment:
     environment: dict[str, str]
     log: Path
 
-    def bootstrap(self, tenant: str = "acme", name: str = "test") -> str:
+    def bootstrap(self, tenant: str = "acme", name: str = "test", *options: str) -> str:
         """Make a key by the command line and return its credential."""
-        command = (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", tenant, "--name", name)
+        command = (sys.executable, "-m", "services.gateway.bootstrap", "--tenant", tenant, "--name", name, *options)
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=True
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent import futures
 
 import grpc
+import jwt
 import pytest
 from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 from services.cli.app import build_app
 from services.cli.session import Program
 
-KEY = "the key"
+KEY = "the key, which is as long as keys are"
 
 
 class FixedSources(ingest_service_pb2_grpc.IngestServiceServicer):
@@ -103,6 +104,18 @@ class FixedAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
         return gateway_service_pb2.SearchResponse(passages=self.events[0].retrieval_done.passages)
 
 
+class FixedAccess(gateway_service_pb2_grpc.AccessServiceServicer):
+    """Keeps what it was asked, and with which metadata."""
+
+    def CreateApiKey(self, request, context):
+        self.created = request
+        return gateway_service_pb2.CreateApiKeyResponse(secret="tk_x_y")
+
+    def GetCaller(self, request, context):
+        self.metadata = dict(context.invocation_metadata())
+        return gateway_service_pb2.GetCallerResponse(subject="user:ada", principals=["everyone", "user:ada"])
+
+
 class FixedFeedback(feedback_service_pb2_grpc.FeedbackServiceServicer):
     """Gives pages of two interactions, for ever."""
 
@@ -120,6 +133,7 @@ class Fixed:
         self.sources = FixedSources()
         self.answers = FixedAnswers()
         self.secrets = FixedSecrets()
+        self.access = FixedAccess()
 
     def __call__(self, *arguments: str, typed: bytes = b""):
         app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
@@ -135,6 +149,7 @@ def tandem() -> Iterator[Fixed]:
     secret_service_pb2_grpc.add_SecretServiceServicer_to_server(fixed.secrets, server)
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(fixed.answers, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FixedFeedback(), server)
+    gateway_service_pb2_grpc.add_AccessServiceServicer_to_server(fixed.access, server)
     server.start()
     yield fixed
     server.stop(None).wait()
@@ -311,3 +326,20 @@ def test_secrets_are_listed_by_name_and_removed(tandem: Fixed):
     assert "crm" in tandem("secret", "list").stdout
     assert tandem("secret", "delete", "crm").exit_code == 0
     assert tandem.secrets.deleted == "crm"
+
+
+def test_a_key_is_made_for_what_the_options_say(tandem: Fixed):
+    arguments = ("--role", "reader", "--role", "trainer", "--expires", "2099-01-02", "--acts-for-users")
+    assert tandem("key", "create", "--name", "app", *arguments).exit_code == 0
+    request = tandem.access.created
+    assert (list(request.roles), request.acts_for_users) == ([1, 4], True)
+    assert request.expires_at.ToJsonString() == "2099-01-02T00:00:00Z"
+
+
+def test_a_call_on_behalf_of_a_user_carries_an_assertion_that_the_key_has_signed(tandem: Fixed):
+    assert json.loads(tandem("whoami", "--on-behalf-of", "ada", "--json").stdout)["subject"] == "user:ada"
+    carried = tandem.access.metadata["tandem-on-behalf-of"]
+    claims = jwt.decode(carried, KEY, algorithms=["HS256"], audience="tandem")
+    assert (claims["sub"], claims["exp"] - claims["iat"]) == ("ada", 60)
+    tandem("whoami")
+    assert "tandem-on-behalf-of" not in tandem.access.metadata

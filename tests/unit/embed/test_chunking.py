@@ -13,7 +13,7 @@ from services.embed.chunking.chunker import Chunker, ChunkLimits
 from services.embed.domain import Page, ParsedDocument
 
 
-def chunks_of(text, *, max_tokens=40, overlap=0, title="", pages=(), tokens=None):  # noqa: PLR0913 - each has a default
+def chunks_of(text, *, max_tokens=40, overlap=0, title="", pages=(), tokens=None):
     chunker = Chunker(tokens or WordTokens(), ChunkLimits(max_tokens, overlap))
     return chunker.chunk(ParsedDocument(text, title, pages), title)
 
