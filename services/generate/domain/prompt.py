@@ -9,6 +9,7 @@ from typing import Protocol
 
 from services.common.text import printable
 from services.generate.domain.errors import EmptyQuestion, QuestionTooLong
+from services.generate.domain.markup import neutral
 
 MAX_QUESTION_CHARACTERS = 8000
 # No token of a common vocabulary is longer on average; what is longer is not worth encoding to find out.
@@ -19,7 +20,6 @@ HISTORY_SHARE = 3
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _MARKER = re.compile(r"\[(\d{1,4})\]")
-_DELIMITER = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,10 @@ class PromptPacker:
         """Return the messages of the newest turns that fit."""
         newest: list[Piece] = []
         for turn in reversed(history):
-            question, answer = self._encoded(clean(turn.question), left), self._encoded(clean(turn.answer), left)
+            question, answer = (
+                self._encoded(clean(turn.question), left),
+                self._encoded(neutral(clean(turn.answer)), left),
+            )
             if question is None or answer is None or self._cost((question, answer, *newest)) > left:
                 break
             newest = [question, answer, *newest]
@@ -203,7 +206,7 @@ def standing(grounded: bool) -> str:  # noqa: FBT001 - the one thing it turns on
 
 
 def _defused(text: str) -> str:
-    return _DELIMITER.sub("\u2039", _MARKER.sub(r"(\1)", clean(text)))
+    return neutral(_MARKER.sub(r"(\1)", clean(text)))
 
 
 def _checked(question: str) -> str:

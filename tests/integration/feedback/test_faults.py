@@ -52,12 +52,18 @@ def broker(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def process(broker, database_url, tmp_path_factory):
-    """A service on a broker and a database of its own; every test leaves it running."""
+def own_database(database_url):
+    """A database that no other service's relay empties."""
     url = asyncio.run(database_beside(database_url))
     asyncio.run(migrate(url))
+    return url
+
+
+@pytest.fixture(scope="module")
+def process(broker, own_database, tmp_path_factory):
+    """A service on a broker and a database of its own; every test leaves it running."""
     log = tmp_path_factory.mktemp("feedback") / "log"
-    with Process(free_address(), free_address(), url, broker.address, log).running() as process:
+    with Process(free_address(), free_address(), own_database, broker.address, log).running() as process:
         yield process
 
 
@@ -79,7 +85,7 @@ async def published_ids(bus, tenant_id):
     return [record.rating_id for record in await asyncio.to_thread(published_ratings, bus, tenant_id)]
 
 
-async def test_ratings_outlive_a_killed_service_and_an_emptied_broker(broker, process, database_url, answer_ids):
+async def test_ratings_outlive_a_killed_service_and_an_emptied_broker(broker, process, own_database, answer_ids):
     name = tenant()
     await process.ready()
     async with stub_of(process) as stub:
@@ -93,13 +99,13 @@ async def test_ratings_outlive_a_killed_service_and_an_emptied_broker(broker, pr
         process.start()
         await process.ready()
         assert await rate(stub, answer_ids, name, "i2") == second
-    assert await kept_ids(database_url, name) == [first.rating_id, second.rating_id]
+    assert await kept_ids(own_database, name) == [first.rating_id, second.rating_id]
     # The first was lost with the broker, not from the database; a repeat would bear its id.
     assert second.rating_id in await until(lambda: published_ids(broker.address, name))
     assert set(await published_ids(broker.address, name)) <= {first.rating_id, second.rating_id}
 
 
-async def test_a_kill_in_the_middle_of_ratings_loses_and_doubles_none(broker, process, database_url, answer_ids):
+async def test_a_kill_in_the_middle_of_ratings_loses_and_doubles_none(broker, process, own_database, answer_ids):
     name, acknowledged = tenant(), {}
     # Few at a time, so that the kills come before all are acknowledged, however late this process looks.
     at_once = asyncio.Semaphore(10)
@@ -121,7 +127,7 @@ async def test_a_kill_in_the_middle_of_ratings_loses_and_doubles_none(broker, pr
             process.stop(signal.SIGKILL)
             assert len(acknowledged) < 300
             process.start()
-    kept = await kept_ids(database_url, name)
+    kept = await kept_ids(own_database, name)
     assert sorted(kept) == sorted(acknowledged.values())
     assert len(set(kept)) == 300
 

@@ -148,12 +148,8 @@ async def test_a_turn_that_is_withheld_is_not_told_again(gateway, behind):
 
 async def test_an_answer_keeps_the_documents_of_the_turns_in_its_prompt(gateway, behind, log):
     def turn(document_id, *before):
-        return Interaction(
-            question="?",
-            answer="!",
-            passages=[InteractionPassage(document_id=document_id)],
-            history_document_ids=before,
-        )
+        passages = [InteractionPassage(document_id=document_id)]
+        return Interaction(question="?", answer="!", passages=passages, history_document_ids=before)
 
     behind.turns, behind.most_turns = [turn("d0"), turn("d1"), turn("d2", "d1", "d-older")], 2
     await gateway.events(conversation_id="c-1")
