@@ -10,6 +10,7 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
 from services.cli.authority import paths_of, renew
 from services.cli.errors import NotTrusted, failure_of
+from services.cli.gateway import Caller
 from services.cli.home import Home
 from services.cli.output import Output
 from services.cli.session import Program, Session, Trust
@@ -44,7 +45,7 @@ def address(home):
 
 def searching(home, address="", **trust):
     program = Program((), lambda *_: pytest.fail("nothing is started"), {})
-    session = Session(program, home, Output(as_json=True), address, "key", Trust(**trust))
+    session = Session(program, home, Output(as_json=True), address, Caller("key"), Trust(**trust))
     try:
         return session.gateway.call(session.gateway.answers.Search, pb.SearchRequest(), 10)
     finally:
