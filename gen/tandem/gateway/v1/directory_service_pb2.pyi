@@ -93,7 +93,7 @@ class PutUsersRequest(_message.Message):
     USERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[Global___User]:
-        """1 to 500."""
+        """At most 500."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class RemoveUsersRequest(_message.Message):
     USER_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 500."""
+        """At most 500."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class PutGroupsRequest(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
-        """1 to 500."""
+        """At most 500, with at most 20,000 members together."""
 
     def __init__(
         self,
@@ -325,7 +325,7 @@ class RemoveGroupsRequest(_message.Message):
     GROUP_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 500."""
+        """At most 500."""
 
     def __init__(
         self,

@@ -135,7 +135,8 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListGroups(self, request, context):
-        """ListGroups pages through the groups, by id.
+        """ListGroups pages through the groups, by id. A page has fewer than were asked for where they
+        have many members.
 
         Errors: INVALID_ARGUMENT / INVALID_PAGE.
         """
@@ -165,7 +166,7 @@ class DirectoryServiceServicer:
         """ExpandUser returns everything that a user may read as, whether the directory knows the user
         or not.
 
-        Errors: INVALID_ARGUMENT / INVALID_USER.
+        Errors: INVALID_ARGUMENT / INVALID_USER; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

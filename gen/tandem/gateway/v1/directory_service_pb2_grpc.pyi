@@ -65,7 +65,8 @@ class DirectoryServiceStub:
     Errors: INVALID_ARGUMENT / INVALID_GROUP, TOO_MANY_ENTRIES.
     """
     ListGroups: _grpc.UnaryUnaryMultiCallable[_directory_service_pb2.ListGroupsRequest, _directory_service_pb2.ListGroupsResponse]
-    """ListGroups pages through the groups, by id.
+    """ListGroups pages through the groups, by id. A page has fewer than were asked for where they
+    have many members.
 
     Errors: INVALID_ARGUMENT / INVALID_PAGE.
     """
@@ -83,7 +84,7 @@ class DirectoryServiceStub:
     """ExpandUser returns everything that a user may read as, whether the directory knows the user
     or not.
 
-    Errors: INVALID_ARGUMENT / INVALID_USER.
+    Errors: INVALID_ARGUMENT / INVALID_USER; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS.
     """
 
 @_typing.type_check_only
@@ -123,7 +124,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     Errors: INVALID_ARGUMENT / INVALID_GROUP, TOO_MANY_ENTRIES.
     """
     ListGroups: _aio.UnaryUnaryMultiCallable[_directory_service_pb2.ListGroupsRequest, _directory_service_pb2.ListGroupsResponse]  # type: ignore[assignment]
-    """ListGroups pages through the groups, by id.
+    """ListGroups pages through the groups, by id. A page has fewer than were asked for where they
+    have many members.
 
     Errors: INVALID_ARGUMENT / INVALID_PAGE.
     """
@@ -141,7 +143,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """ExpandUser returns everything that a user may read as, whether the directory knows the user
     or not.
 
-    Errors: INVALID_ARGUMENT / INVALID_USER.
+    Errors: INVALID_ARGUMENT / INVALID_USER; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS.
     """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -208,7 +210,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_service_pb2.ListGroupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_service_pb2.ListGroupsResponse, _abc.Awaitable[_directory_service_pb2.ListGroupsResponse]]:
-        """ListGroups pages through the groups, by id.
+        """ListGroups pages through the groups, by id. A page has fewer than were asked for where they
+        have many members.
 
         Errors: INVALID_ARGUMENT / INVALID_PAGE.
         """
@@ -244,7 +247,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExpandUser returns everything that a user may read as, whether the directory knows the user
         or not.
 
-        Errors: INVALID_ARGUMENT / INVALID_USER.
+        Errors: INVALID_ARGUMENT / INVALID_USER; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS.
         """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,9 +34,9 @@ class GatewayServiceStub:
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
     malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
-    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
-    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
-    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
+    DELEGATION_NOT_ALLOWED; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+    ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
     tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
@@ -78,9 +78,9 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
     malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
-    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
-    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
-    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
+    DELEGATION_NOT_ALLOWED; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+    ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
     tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
@@ -118,9 +118,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of every RPC: UNAUTHENTICATED / CREDENTIAL_MISSING, CREDENTIAL_INVALID (unknown,
     malformed, expired or revoked), ASSERTION_INVALID; PERMISSION_DENIED / ROLE_REQUIRED,
-    DELEGATION_NOT_ALLOWED; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
-    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE,
-    SERVICE_UNAVAILABLE. Errors of the services behind pass through unchanged.
+    DELEGATION_NOT_ALLOWED; FAILED_PRECONDITION / TOO_MANY_PRINCIPALS; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo;
+    INVALID_ARGUMENT / MALFORMED_REQUEST; UNAVAILABLE / STORE_UNAVAILABLE, SERVICE_UNAVAILABLE,
+    ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
     tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
