@@ -25,8 +25,8 @@ from tests.tandem_command import Tandem
 pytestmark = pytest.mark.timeout(300)
 
 SCHEMAS = ("ingest", "feedback", "gateway")
-# They hold no text, and outlive whom they tell of: who did what, and what was removed.
-KEPT = {"gateway.audit", "gateway.erasures"}
+# They hold no text, and outlive whom they tell of: who did what, what was removed, and whose late records are refused.
+KEPT = {"gateway.audit", "gateway.erasures", "feedback.erased_subjects", "generate.erased_people"}
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_erasing_a_tenant_leaves_nothing_of_it_and_nobody_else_loses_anything(me
     begun = tenant.call(tenant.erasure.EraseTenant, erasure_pb.EraseTenantRequest(confirmation=name)).erasure
     report = watched(tenant, begun.erasure_id)
     removed = {each.kind: each.count for each in report.removed}
-    for kind in ("documents", "chunks", "blobs", "interactions", "ratings", "keys"):
+    for kind in ("documents", "chunks", "blobs", "interactions", "ratings", "api_keys"):
         assert removed[kind] >= 1, (kind, removed)
     assert not left_of(memory_platform, name)
     with pytest.raises(grpc.RpcError) as raised:
