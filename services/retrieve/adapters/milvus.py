@@ -24,6 +24,8 @@ _COLLECTION_NOT_LOADED = 101
 _OUR_REQUEST_IS_WRONG = 1100
 # How BM25 fails where no row has a word yet, and so no average length.
 _NO_WORDS = "Invalid sparse row"
+# How a search fails in the moment between a collection's making and its indexes'.
+_BEING_MADE = "metric type not match"
 
 
 class MilvusPassageIndex:
@@ -47,7 +49,7 @@ class MilvusPassageIndex:
         except MilvusException as error:
             if error.code == _COLLECTION_NOT_FOUND:
                 return Found("", ())
-            if error.code == _OUR_REQUEST_IS_WRONG:
+            if error.code == _OUR_REQUEST_IS_WRONG and _BEING_MADE not in error.message:
                 raise
             raise IndexUnavailable("the passage index does not answer") from error
         except (grpc.RpcError, TimeoutError) as error:
