@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import corpus, engine, fairness, freshness, ingest, search, streams
+from bench import checks, corpus, engine, fairness, freshness, ingest, revocation, search, streams
 from bench.direct import Direct, float32_encoder, platform_encoder
 from bench.platform import Platform, running
 from bench.report import Row, show, write
@@ -19,7 +19,7 @@ from services.common.index import collection_of
 DOCUMENTS = 300
 ENGINE_DOCUMENTS = 200
 RESULT = Path("build/bench.json")
-ALL = ("ingest", "freshness", "search", "fairness", "streams", "engine")
+ALL = ("ingest", "freshness", "search", "checks", "revocation", "fairness", "streams", "engine")
 
 console = Console(width=150)
 
@@ -51,6 +51,12 @@ async def _before_the_engine(platform: Platform, scratch: Path, wanted: Sequence
     if "search" in wanted:
         console.print("search")
         rows += await search.measure(platform, *await asyncio.to_thread(_directs, platform), documents.questions)
+    if "checks" in wanted:
+        console.print("what the checks of a search cost")
+        rows += await checks.measure(platform, documents.texts, documents.questions)
+    if "revocation" in wanted:
+        console.print("revocations")
+        rows += await revocation.measure(platform)
     if "fairness" in wanted:
         console.print("fairness: one tenant's changes while another brings in 10,000 documents")
         rows += await fairness.measure(platform)

@@ -30,6 +30,7 @@ class Platform:
     home: Path
     address: str
     milvus_uri: str
+    embed: str
     metadata: tuple[tuple[str, str], ...]
     gateway: rpc.GatewayServiceStub
     assistants: rpc.AssistantServiceStub
@@ -67,7 +68,8 @@ async def running(home: Path, engine: str) -> AsyncIterator[Platform]:
             yield Platform(
                 home,
                 started["gateway"],
-                f"http://{next(unit['address'] for unit in started['units'] if unit['name'] == 'milvus')}",
+                f"http://{_address_of(started, 'milvus')}",
+                _address_of(started, "embed"),
                 (("authorization", f"Bearer {secret}"),),
                 rpc.GatewayServiceStub(channel),
                 rpc.AssistantServiceStub(channel),
@@ -75,6 +77,10 @@ async def running(home: Path, engine: str) -> AsyncIterator[Platform]:
             )
     finally:
         await asyncio.to_thread(_tandem, home, "down")
+
+
+def _address_of(started: Any, unit: str) -> str:
+    return next(str(each["address"]) for each in started["units"] if each["name"] == unit)
 
 
 def _tandem(home: Path, *arguments: str) -> Any:
