@@ -96,6 +96,16 @@ async def test_many_jobs_run_at_once(engine):
     assert engine.running() == 0
 
 
+async def test_forgetting_prompts_ends_no_answer(engine):
+    other = asyncio.create_task(answer(engine, job(200, prompt=range(10, 40))))
+    await until_running(engine, 1)
+    await engine.forget_prompts()
+    await engine.forget_prompts()
+    assert sum(step.tokens for step in await other) == 200
+    steps = await answer(engine, job(4, prompt=range(10, 40)))
+    assert max(step.cached_tokens for step in steps) == 0
+
+
 async def test_leaving_an_answer_stops_it(engine):
     async with engine.answering(job(LONG)) as steps:
         await anext(steps)
