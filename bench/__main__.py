@@ -1,4 +1,4 @@
-"""Runs the benchmarks: `python -m bench [ROWS …]`, with rows of ingest, freshness, search, fairness, streams, engine."""
+"""Runs the benchmarks: `python -m bench [ROWS …]`; the rows are in ALL."""
 
 import asyncio
 import sys
