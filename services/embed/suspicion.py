@@ -42,7 +42,8 @@ _OVERRIDES = tuple(
         r"new (?:system )?instructions? ?:",
         # French
         (
-            r"(?:ignore[zrs]?|oublie[zrs]?|ne (?:tiens|tenez) (?:pas|plus) compte|fai(?:s|tes) abstraction)\b[^.!?]{0,30}"
+            r"(?:ignore[zrs]?|oublie[zrs]?|ne (?:tiens|tenez) (?:pas|plus) compte|fai(?:s|tes) abstraction)"
+            r"\b[^.!?]{0,30}"
             r"\b(?:instructions?|consignes?|directives?|règles?|ordres?)\b[^.!?]{0,15}"
             r"\b(?:précédent|ci-dessus|antérieur|du système|système)"
         ),
