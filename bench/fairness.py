@@ -57,7 +57,7 @@ async def measure(platform: Platform) -> list[Row]:
             "fairness: backfill",
             "1/s",
             BACKFILL / seconds,
-            note=f"pushed in {pushed:.0f} s, indexed in {seconds:.0f} s",
+            note=f"pushed in {pushed:.0f} s, done in {seconds:.0f} s",
         ),
         Row("fairness: embed's memory", "MiB", peak / 2**20, before / 2**20, note="resident, at most and before"),
     ]

@@ -36,6 +36,8 @@ SUSPICIONS = "suspicions"
 MAX_TEXT_BYTES = 65_535
 MAX_READERS = 4096
 MAX_READER_BYTES = 256
+MAX_SUSPICIONS = 8
+MAX_SUSPICION_BYTES = 64
 ANALYZER = {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]}
 
 Row = dict[str, object]
@@ -84,7 +86,14 @@ def schema_of(dimensions: int) -> CollectionSchema:
     schema.add_field(CONTENT_DIGEST, DataType.VARCHAR, max_length=64)
     schema.add_field(METADATA, DataType.JSON)
     schema.add_field(CHANGED_AT, DataType.INT64, description="Unix time in milliseconds.")
-    schema.add_field(SUSPICIONS, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=8, max_length=64)
+    schema.add_field(
+        SUSPICIONS,
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_capacity=MAX_SUSPICIONS,
+        max_length=MAX_SUSPICION_BYTES,
+        description="Why the text looks as if it would give a model orders.",
+    )
     schema.add_function(Function("bm25", FunctionType.BM25, input_field_names=[TEXT], output_field_names=[SPARSE]))
     return schema
 

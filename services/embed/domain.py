@@ -61,6 +61,7 @@ class Chunk:
 
     `text` ends with the document's characters [start, end). It is exactly those, but where a
     table had to be split: then the table's header lines, which lie before `start`, come first.
+    `suspicions` name why it looks as if it would give a model orders.
     """
 
     text: str
@@ -70,6 +71,7 @@ class Chunk:
     page: int
     embedded_text: str
     tokens: int
+    suspicions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +94,17 @@ class StoredPassage:
     version: int
     ordinal: int
     content_digest: str
+    is_suspicious: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """The version is searchable; `embedded_count` of its chunks were new."""
+    """The version is searchable; `embedded_count` of its chunks were new, `suspicious_count` look like orders."""
 
     version: int
     chunk_count: int
     embedded_count: int = 0
+    suspicious_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

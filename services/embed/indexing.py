@@ -21,12 +21,14 @@ from services.embed.domain import (
     DocumentRejected,
     Indexed,
     Outcome,
+    ParsedDocument,
     StoredPassage,
     ids_of,
     is_complete,
     rejection_of,
 )
 from services.embed.ports import DocumentParser, PassageIndex
+from services.embed.suspicion import suspicions_of
 from services.embed.validation import refuse_unstorable
 from services.embed.writing import Draft, Plan, Writer
 
@@ -60,7 +62,11 @@ class Reader:
         content = await self._content(change)
         document = await self.parser.parse(content, change)
         title = change.title or document.title or PurePosixPath(change.external_id).stem
-        return await asyncio.to_thread(self.chunker.chunk, document, title)
+        return await asyncio.to_thread(self._cut, document, title)
+
+    def _cut(self, document: ParsedDocument, title: str) -> list[Chunk]:
+        chunks = self.chunker.chunk(document, title)
+        return [replace(chunk, suspicions=suspicions_of(f"{chunk.embedded_text}\n{chunk.text}")) for chunk in chunks]
 
     async def _content(self, change: Change) -> bytes:
         patient = AsyncRetrying(
@@ -121,7 +127,8 @@ class Indexer:
         complete = is_complete(stored, newest)
         if newest > change.version or (newest == change.version and complete and not change.deleted):
             # Said again, because whoever waits for it may not have heard.
-            return Plan(Indexed(newest, len(stored)) if complete else None)
+            suspicious = sum(row.is_suspicious for row in stored)
+            return Plan(Indexed(newest, len(stored), suspicious_count=suspicious) if complete else None)
         ids = tuple(row.id for row in stored)
         if change.deleted:
             return Plan(Deleted(change.version), stale_ids=ids)
@@ -140,7 +147,8 @@ class Indexer:
         passages = [replace(passage, change=change) for passage in stored]
         if len(passages) != len(ids):
             return await self._rebuilt(change, ids)
-        return Plan(Indexed(change.version, len(passages)), written=tuple(passages))
+        suspicious = sum(bool(passage.chunk.suspicions) for passage in passages)
+        return Plan(Indexed(change.version, len(passages), suspicious_count=suspicious), written=tuple(passages))
 
     async def _rebuilt(self, change: Change, ids: Sequence[str]) -> Plan:
         chunks = await self._reader.chunks_of(change)
@@ -151,7 +159,8 @@ class Indexer:
         )
         kept = {draft.id for draft in drafts}
         stale = tuple(id_ for id_ in ids if id_ not in kept)
-        return Plan(Indexed(change.version, len(drafts)), drafts=drafts, stale_ids=stale)
+        suspicious = sum(bool(chunk.suspicions) for chunk in chunks)
+        return Plan(Indexed(change.version, len(drafts), suspicious_count=suspicious), drafts=drafts, stale_ids=stale)
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -6,6 +6,9 @@ from services.common.telemetry import SECONDS
 
 DOCUMENTS = Counter("tandem_embed_documents_total", "Documents brought to an end.", ["outcome"])
 CHUNKS = Counter("tandem_embed_chunks_total", "Chunks written, by where their vectors came from.", ["vectors"])
+SUSPICIOUS_CHUNKS = Counter(
+    "tandem_embed_suspicious_chunks_total", "New chunks that look as if they would give a model orders.", ["reason"]
+)
 DEAD_LETTERS = Counter("tandem_embed_dead_letters_total", "Records that can never be processed.", ["reason"])
 PARSE_SECONDS = Histogram("tandem_embed_parse_seconds", "Parsing one document.", ["where"], buckets=SECONDS)
 EMBED_SECONDS = Histogram("tandem_embed_batch_seconds", "Embedding one batch.", ["lane"], buckets=SECONDS)

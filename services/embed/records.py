@@ -65,6 +65,7 @@ def indexed_record(change: Change, outcome: Outcome, now: datetime) -> Record:
         case Indexed():
             message.indexed.chunk_count = outcome.chunk_count
             message.indexed.embedded_count = outcome.embedded_count
+            message.indexed.suspicious_count = outcome.suspicious_count
         case Deleted():
             message.deleted.SetInParent()
         case Failed():

@@ -16,7 +16,7 @@ from services.embed.domain import (
     rejection_of,
 )
 from services.embed.lanes import Lanes, Text
-from services.embed.metrics import CHUNKS
+from services.embed.metrics import CHUNKS, SUSPICIOUS_CHUNKS
 from services.embed.ports import PassageIndex
 
 # A document of thousands of chunks is written as it goes, so that a crash loses little.
@@ -105,6 +105,8 @@ class _Report:
         CHUNKS.labels("reused").inc(reused)
         CHUNKS.labels("embedded").inc(len(new))
         for draft in new:
+            for reason in draft.chunk.suspicions:
+                SUSPICIOUS_CHUNKS.labels(reason).inc()
             self._embedded[draft.change.document_id] = self._embedded.get(draft.change.document_id, 0) + 1
 
     def reject(self, change: Change, error: DocumentRejected) -> None:

@@ -48,7 +48,7 @@ def passage(tenant, document="d", version=1, ordinal=0, **fields):
         metadata={"year": 2024.0, "tags": ["a"]},
         changed_at=1_700_000_000_000,
     )
-    chunk = Chunk(f"text {ordinal} é 漢", 3, 9, ("One", 'Two "quoted"'), 2, "", 0)
+    chunk = Chunk(f"text {ordinal} é 漢", 3, 9, ("One", 'Two "quoted"'), 2, "", 0, ("override",))
     vector = np.zeros(DIMENSIONS, dtype=np.float32)
     vector[ordinal % DIMENSIONS] = 1
     made = Passage(f"{document}-{ordinal}", change, chunk, ordinal, vector)
@@ -65,7 +65,9 @@ async def test_a_tenant_without_passages_has_none(passages, tenant):
 async def test_what_is_written_is_read_back_at_once_and_whole(passages, tenant):
     written = passage(tenant)
     await passages.upsert(embed(tenant), [written])
-    assert await passages.stored(embed(tenant), ["d"]) == [StoredPassage("d-0", "d", 1, 0, "c" * 64)]
+    assert await passages.stored(embed(tenant), ["d"]) == [
+        StoredPassage("d-0", "d", 1, 0, "c" * 64, is_suspicious=True)
+    ]
     (read,) = await passages.passages(embed(tenant), ["d-0", "not-there"])
     assert np.array_equal(read.vector, written.vector)
     assert replace(read, vector=None) == replace(written, vector=None)

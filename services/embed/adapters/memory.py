@@ -28,6 +28,7 @@ class MemoryPassageIndex:
                 version=passage.change.version,
                 ordinal=passage.ordinal,
                 content_digest=passage.change.content_digest,
+                is_suspicious=bool(passage.chunk.suspicions),
             )
             for passage in self._tenants.get(identity.tenant_id, {}).values()
             if passage.change.document_id in wanted

@@ -21,7 +21,7 @@ ROWS_A_REQUEST = 500
 # Milvus takes 64 MiB; a row of many readers is large.
 BYTES_A_REQUEST = 16 * 1024**2
 
-_STORED_FIELDS = [index.ID, index.DOCUMENT_ID, index.VERSION, index.ORDINAL, index.CONTENT_DIGEST]
+_STORED_FIELDS = [index.ID, index.DOCUMENT_ID, index.VERSION, index.ORDINAL, index.CONTENT_DIGEST, index.SUSPICIONS]
 # Milvus numbers its faults; these say that a request can never work.
 _INPUT_ERRORS = range(1100, 1200)
 _NOT_LOADED = {101, 106}

@@ -30,6 +30,7 @@ FIELDS = [
     index.CONTENT_DIGEST,
     index.METADATA,
     index.CHANGED_AT,
+    index.SUSPICIONS,
 ]
 
 
@@ -54,8 +55,8 @@ def row_of(passage: Passage) -> index.Row:
         index.PAGE: chunk.page,
         index.CONTENT_DIGEST: change.content_digest,
         index.METADATA: dict(change.metadata),
-        index.SUSPICIONS: [],
         index.CHANGED_AT: change.changed_at,
+        index.SUSPICIONS: list(chunk.suspicions),
     }
 
 
@@ -82,6 +83,7 @@ def passage_of(tenant_id: str, row: dict[str, Any]) -> Passage:
         page=row[index.PAGE],
         embedded_text="",
         tokens=0,
+        suspicions=tuple(row[index.SUSPICIONS]),
     )
     return Passage(row[index.ID], change, chunk, row[index.ORDINAL], np.asarray(row[index.DENSE], dtype=np.float32))
 
@@ -94,6 +96,7 @@ def stored_of(row: dict[str, Any]) -> StoredPassage:
         version=row[index.VERSION],
         ordinal=row[index.ORDINAL],
         content_digest=row[index.CONTENT_DIGEST],
+        is_suspicious=bool(row[index.SUSPICIONS]),
     )
 
 
