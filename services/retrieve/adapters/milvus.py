@@ -26,6 +26,7 @@ _OUR_REQUEST_IS_WRONG = 1100
 _NO_WORDS = "Invalid sparse row"
 # How a search fails in the moment between a collection's making and its indexes'.
 _BEING_MADE = "metric type not match"
+_MAKING_SECONDS = 0.05
 
 
 class MilvusPassageIndex:
@@ -45,16 +46,25 @@ class MilvusPassageIndex:
             return Found(collection, ())
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                rows = await self._rows(collection, search)
+                rows = await self._rows_once_made(collection, search)
         except MilvusException as error:
             if error.code == _COLLECTION_NOT_FOUND:
                 return Found("", ())
-            if error.code == _OUR_REQUEST_IS_WRONG and _BEING_MADE not in error.message:
+            if error.code == _OUR_REQUEST_IS_WRONG:
                 raise
             raise IndexUnavailable("the passage index does not answer") from error
         except (grpc.RpcError, TimeoutError) as error:
             raise IndexUnavailable("the passage index does not answer") from error
         return Found(collection, [hit_of(row[index.ID], row["distance"], row["entity"]) for row in rows])
+
+    async def _rows_once_made(self, collection: str, search: Search) -> Any:
+        while True:
+            try:
+                return await self._rows(collection, search)
+            except MilvusException as error:
+                if _BEING_MADE not in error.message:
+                    raise
+                await asyncio.sleep(_MAKING_SECONDS)
 
     async def _rows(self, collection: str, search: Search) -> Any:
         try:
