@@ -33,6 +33,7 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
         "content_digest": "",
         "metadata": {},
         "changed_at": 1_700_000_000_000,
+        "suspicions": [],
     } | facts
 
 
