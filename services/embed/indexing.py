@@ -66,7 +66,7 @@ class Reader:
 
     def _cut(self, document: ParsedDocument, title: str) -> list[Chunk]:
         chunks = self.chunker.chunk(document, title)
-        return [replace(chunk, suspicions=suspicions_of(f"{chunk.embedded_text}\n{chunk.text}")) for chunk in chunks]
+        return [replace(chunk, suspicions=suspicions_of(f"{chunk.embedded_text}\n\n{chunk.text}")) for chunk in chunks]
 
     async def _content(self, change: Change) -> bytes:
         patient = AsyncRetrying(

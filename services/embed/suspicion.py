@@ -22,8 +22,8 @@ _TOOLS = re.compile(
     r"|\"(?:tool_calls|function_call)\"\s{0,9}:"
 )
 
-# An order begins its sentence; a text about orders ("tells the model to ignore …") does not.
-_ORDER = r"(?:^|[.!?:;,>*\"'“„«(\]-] ?|\b(?:please|now|then|and|must|should|so|veuillez|bitte) )"
+# An order begins its sentence or paragraph; a text about orders ("tells the model to ignore …") does not.
+_ORDER = r"(?:^|\n|[.!?:;,>*\"'“„«(\]-] ?|\b(?:please|now|then|and|must|should|so|veuillez|bitte) )"
 _OVERRIDES = tuple(
     re.compile(_ORDER + pattern)
     for pattern in (
@@ -86,8 +86,8 @@ def suspicions_of(text: str) -> tuple[str, ...]:
 
 
 def _overrides(text: str) -> bool:
-    words = " ".join(text.split())
-    return any(pattern.search(words) for pattern in _OVERRIDES)
+    paragraphs = "\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return any(pattern.search(paragraphs) for pattern in _OVERRIDES)
 
 
 def _exfiltrates(text: str) -> bool:

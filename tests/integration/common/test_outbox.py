@@ -6,12 +6,13 @@ import uuid
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from services.cli import parts
-from services.common.bus import DOCUMENTS_CHANGED, BusUnavailable, Record, open_producer
+from services.common.bus import DOCUMENTS_CHANGED, BusUnavailable, Record, key_of, open_producer
 from services.common.database import schema_metadata
-from services.common.outbox import BATCH, Outbox, outbox_table
+from services.common.outbox import BATCH, TRICKLE, Outbox, outbox_table
 from tests.conftest import free_address, running, wait_for_port
 
 TIMEOUT_SECONDS = 30
@@ -53,9 +54,36 @@ class Box:
             await self.outbox.add(session, [Record(DOCUMENTS_CHANGED, b"k", value) for value in values])
         self.outbox.wake()
 
-    async def left(self):
+    async def commit_for(self, tenant, *values):
+        async with self.sessions.begin() as session:
+            await self.outbox.add(session, [Record(DOCUMENTS_CHANGED, key_of(tenant, "d"), value) for value in values])
+        self.outbox.wake()
+
+    async def left(self, tenant="%"):
+        query = text(f'SELECT count(*) FROM "{self._table.schema}".outbox WHERE lane LIKE :lane')
         async with self.sessions() as session:
-            return (await session.execute(text(f'SELECT count(*) FROM "{self._table.schema}".outbox'))).scalar()
+            return (await session.execute(query, {"lane": tenant})).scalar()
+
+    async def fill(self, rows, lanes):
+        async with self.sessions.begin() as session:
+            await session.execute(
+                text(
+                    f'INSERT INTO "{self._table.schema}".outbox (topic, key, value, headers, lane) '
+                    f"SELECT 't', '', '', '{{}}', 'lane' || (n % {lanes}) FROM generate_series(1, {rows}) n"
+                )
+            )
+            await session.execute(text(f'ANALYZE "{self._table.schema}".outbox'))
+
+    async def scanned(self, query):
+        """Return how many rows of the table its plan touched."""
+        compiled = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        async with self.sessions() as session:
+            explained = await session.execute(
+                text(f"EXPLAIN (ANALYZE, FORMAT JSON) {str(compiled).replace(':', chr(92) + ':')}")
+            )
+            return sum(
+                rows for kind, rows in _nodes(explained.scalar()[0]["Plan"]) if "Scan" in kind and kind != "CTE Scan"
+            )
 
     @contextlib.asynccontextmanager
     async def relaying(self, producer, pace=None):
@@ -71,6 +99,22 @@ class Box:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while await self.left():  # noqa: ASYNC110 - another process empties it
                 await asyncio.sleep(0.05)
+
+
+class Behind:
+    """A reader that is far behind until it is told otherwise."""
+
+    def __init__(self):
+        self.behind = True
+
+    async def is_behind(self):
+        return self.behind
+
+
+def _nodes(plan):
+    yield plan["Node Type"], plan["Actual Rows"] * plan["Actual Loops"]
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
 
 
 async def test_what_is_committed_is_published_in_order_and_forgotten(box):
@@ -158,3 +202,45 @@ async def test_the_real_broker_s_restart_is_outlived(box, tmp_path):
                 wait_for_port(address, again)
                 await box.until_empty()
     assert await box.left() == 0
+
+
+async def test_a_tenants_change_is_published_before_what_another_has_waiting(box):
+    taken = Taken()
+    await box.commit_for("busy", *[b"%d" % number for number in range(3 * BATCH)])
+    await box.commit_for("quiet", b"quiet one", b"quiet two")
+    async with box.relaying(taken):
+        await box.until_empty()
+    assert taken.values.index(b"quiet one") < taken.values.index(b"quiet two") < 10
+    assert [value for value in taken.values if value.isdigit()] == [b"%d" % number for number in range(3 * BATCH)]
+
+
+async def test_more_tenants_than_a_batch_holds_all_come_to_their_turn(box):
+    taken = Taken()
+    await box.fill(3 * BATCH + 9, BATCH + 100)
+    async with box.relaying(taken):
+        await box.until_empty()
+    assert len(taken.values) == 3 * BATCH + 9
+
+
+async def test_while_the_reader_is_behind_a_backlog_waits_and_a_quiet_tenant_does_not(box):
+    taken, pace = Taken(), Behind()
+    await box.commit_for("busy", *[b"%d" % number for number in range(10 * BATCH)])
+    async with box.relaying(taken, pace):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while len(taken.values) < 2 * TRICKLE:  # noqa: ASYNC110 - the relay tells nobody
+                await asyncio.sleep(0.02)
+        await box.commit_for("quiet", b"quiet")
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while await box.left("quiet"):  # noqa: ASYNC110 - the relay tells nobody
+                await asyncio.sleep(0.02)
+        assert await box.left("busy") > BATCH
+        pace.behind = False
+        await box.until_empty()
+    assert [value for value in taken.values if value.isdigit()] == [b"%d" % number for number in range(10 * BATCH)]
+
+
+async def test_finding_whose_turn_it_is_reads_few_rows_of_a_large_outbox(box):
+    await box.fill(100_000, 7)
+    assert await box.scanned(box.outbox._lanes_after(None)) <= 20
+    lanes = [f"lane{number}" for number in range(7)]
+    assert await box.scanned(box.outbox._rows_of(lanes, BATCH // 7)) <= BATCH + 20

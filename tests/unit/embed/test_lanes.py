@@ -129,3 +129,15 @@ async def test_the_lanes_outlive_a_model_that_raises():
 async def test_no_texts_need_no_model():
     async with open_lanes(HeldEmbedder(), LIMITS) as lanes:
         assert await lanes.embed_documents(ACME, []) == []
+
+
+async def test_a_tenants_texts_wait_for_one_batch_of_anothers():
+    embedder = HeldEmbedder()
+    async with open_lanes(embedder, LIMITS) as lanes:
+        busy = asyncio.create_task(lanes.embed_documents(ACME, [Text(f"d{n}", 10) for n in range(20)]))
+        await until(lambda: embedder.batches)
+        quiet = asyncio.create_task(lanes.embed_documents(system("quiet", "test"), [Text("q", 10)]))
+        await asyncio.sleep(0)
+        embedder.go.set()
+        await asyncio.gather(busy, quiet)
+    assert ["q"] in embedder.batches[:3]
