@@ -22,7 +22,6 @@ from services.common.client import Outgoing, open_channel
 from services.common.database import Sessions, open_database, ping
 from services.common.identity import IdentitySigner, system
 from services.common.placements import Placements, open_placements
-from services.common.quotas import TenantQuotas
 from services.common.recent import Recent
 from services.common.server import Service, Task, run, serve
 from services.common.settings import Place, PlatformSettings
@@ -36,7 +35,7 @@ from services.gateway.adapters.erasers import Eraser
 from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
-from services.gateway.adapters.quotas import Meter, PostgresKeyQuotas, open_storage
+from services.gateway.adapters.quotas import Meter, open_storage, quotas_of
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker
@@ -87,7 +86,8 @@ async def main() -> None:
         log = BusInteractionLog(settings.bus, platform.bus_options)
         maker, outgoing = KeyMaker(key), Outgoing(IdentitySigner(key))
         limits = Limits(settings.retrieve_seconds, settings.generate_seconds, settings.feedback_seconds)
-        books = _books(sessions, platform.quotas, settings, _erasers(channels, outgoing))
+        meter = Meter(open_storage(settings.quota_storage), platform.quotas, quotas_of(recent_keys))
+        books = _books(sessions, meter, _erasers(channels, outgoing))
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
         gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
@@ -143,12 +143,9 @@ class Books:
     tasks: Sequence[Task]
 
 
-def _books(sessions: Sessions, quotas: TenantQuotas, settings: Settings, erasers: Sequence[Eraser]) -> Books:
+def _books(sessions: Sessions, meter: Meter, erasers: Sequence[Eraser]) -> Books:
     audit, erasures = PostgresAudit(sessions), PostgresErasures(sessions)
     writer, erasing = AuditWriter(audit.add), ErasureRunner(erasures, erasers, partial(datetime.now, UTC))
-    key_quotas = Recent(PostgresKeyQuotas(sessions).find, settings.cache_seconds)
-    meter = Meter(open_storage(settings.quota_storage), quotas, key_quotas.get)
-
     faces: tuple[Face, ...] = (
         (audit_rpc.add_AuditServiceServicer_to_server, AuditServicer(audit)),
         (erasure_rpc.add_ErasureServiceServicer_to_server, ErasureServicer(erasures, erasing.wake)),

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from services.common.access import Role
 from services.common.database import open_database
 from services.common.identity import Identity, system
+from services.common.quotas import Quotas
 from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import ApiKeyNotFound, KeyMaker, KeyTerms
-from services.gateway.domain.quotas import Quota
 from services.gateway.ports import ApiKeys, Assistants, StoreUnavailable
 
 MAKER = KeyMaker(b"k" * 32)
@@ -66,7 +66,7 @@ async def test_a_key_is_found_by_its_id_with_its_mac(keys, tenant):
 
 async def test_what_a_key_is_for_is_kept(keys, tenant):
     new, ends = MAKER.make(), datetime(2099, 1, 2, 3, 4, 5, 6, UTC)
-    wanted = KeyTerms("app", frozenset({Role.READER, Role.TRAINER}), ends, acts_for_users=True, quota=Quota(5, 6, 7))
+    wanted = KeyTerms("app", frozenset({Role.READER, Role.TRAINER}), ends, acts_for_users=True, quota=Quotas(5, 6, 7))
     assert (await keys.create(tenant, wanted, new)).terms == wanted
     assert (await keys.page(tenant, None, 1))[0].terms == wanted
     found = await keys.find(new.key_id)

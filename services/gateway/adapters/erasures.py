@@ -15,7 +15,8 @@ from services.common.identity import Identity
 from services.gateway.adapters import audit
 from services.gateway.adapters.postgres import METADATA, transaction
 from services.gateway.domain.audit import AuditEvent, AuditKind
-from services.gateway.domain.erasures import SUBJECT, USER, Erasure, ErasureNotFound, Removal, added
+from services.gateway.domain.erasures import SUBJECT, Erasure, ErasureNotFound, Removal, added
+from services.gateway.domain.people import USER
 
 ERASURES = Table(
     "erasures",

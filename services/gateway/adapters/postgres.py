@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.common.access import Role
 from services.common.database import Sessions, is_away, schema_metadata
 from services.common.identity import Identity
+from services.common.quotas import Quotas
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyTerms, NewKey, StoredKey
-from services.gateway.domain.quotas import Quota
+from services.gateway.domain.quotas import limits_of
 from services.gateway.ports import StoreUnavailable
 
 SCHEMA = "gateway"
@@ -97,7 +97,7 @@ class PostgresApiKeys:
             "roles": sorted(terms.roles),
             "expires_at": terms.expires_at,
             "acts_for_users": terms.acts_for_users,
-            "quota": asdict(terms.quota),
+            "quota": limits_of(terms.quota),
         }
         async with transaction(self._sessions) as session:
             await make_tenant(session, identity)
@@ -190,7 +190,7 @@ def _stored_key(row: Row[Any]) -> StoredKey:
         roles=roles,
         expires_at=row.expires_at,
         acts_for_users=row.acts_for_users,
-        quota=Quota(**row.quota),
+        quota=Quotas(**row.quota),
     )
 
 

@@ -12,13 +12,12 @@ from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
-from sqlalchemy import text
 
-from services.common.database import Sessions
 from services.common.errors import Unavailable
 from services.common.identity import Identity
-from services.common.quotas import Quota, QuotaExceeded, Quotas, Scope, TenantQuotas, refused
-from services.gateway.adapters.postgres import transaction
+from services.common.quotas import UNLIMITED, Quota, QuotaExceeded, Quotas, Scope, TenantQuotas, refused
+from services.common.recent import Recent
+from services.gateway.domain.keys import StoredKey
 
 KEY = "key:"
 # A stream ends when it ends: this is only when it is worth trying again.
@@ -162,21 +161,14 @@ class Meter:
                 del self._streams[name]
 
 
-class PostgresKeyQuotas:
-    """What keys may use beside their tenants, in the table `api_keys`."""
+def quotas_of(keys: Recent[str, StoredKey | None]) -> KeyQuotas:
+    """Return what finds a key's quotas; a key that is not there is unlimited, for it calls nothing."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    async def find(key_id: str) -> Quotas:
+        key = await keys.get(key_id)
+        return key.quota if key else UNLIMITED
 
-    async def find(self, key_id: str) -> Quotas:
-        """Return what the key may use; a key that is not there is unlimited, for it calls nothing.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached.
-        """
-        query = text("SELECT quota FROM gateway.api_keys WHERE key_id = :key_id")
-        async with transaction(self._sessions) as session:
-            return Quotas(**(await session.scalar(query, {"key_id": key_id}) or {}))
+    return find
 
 
 def open_storage(uri: str) -> Storage:

@@ -5,17 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.common.errors import InvalidArgument, NotFound
-from services.common.text import printable
 
 SUBJECT = "system:erasure"
-USER = "user:"
-MAX_USER_CHARS = 200
-
-
-class InvalidUser(InvalidArgument):
-    """The id can be nobody's."""
-
-    reason = "INVALID_USER"
 
 
 class NotConfirmed(InvalidArgument):
@@ -56,17 +47,6 @@ class Removal:
     removed: Mapping[str, int]
     stale_adapters: tuple[str, ...] = ()
     done: bool = False
-
-
-def checked_user(user_id: str) -> str:
-    """Return the id.
-
-    Raises:
-        InvalidUser: it has not 1 to 200 characters that are what they look like.
-    """
-    if not 1 <= len(user_id) <= MAX_USER_CHARS or printable(user_id) != user_id or {"\n", "\t"} & set(user_id):
-        raise InvalidUser("an id has 1 to 200 characters, without control characters or spaces at the ends")
-    return user_id
 
 
 def check_confirmation(confirmation: str, tenant_id: str) -> None:

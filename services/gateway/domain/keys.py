@@ -12,8 +12,8 @@ from datetime import datetime
 from services.common.access import Role, Roles, role_of
 from services.common.errors import InvalidArgument, NotFound, Unauthenticated
 from services.common.identity import EVERYONE, Identity
+from services.common.quotas import UNLIMITED, Quotas
 from services.common.text import printable
-from services.gateway.domain.quotas import UNLIMITED, Quota, checked_of_key
 
 PREFIX = "tk"
 MAX_NAME_CHARS = 100
@@ -75,7 +75,7 @@ class KeyTerms:
     roles: Roles
     expires_at: datetime | None = None
     acts_for_users: bool = False
-    quota: Quota = UNLIMITED
+    quota: Quotas = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class StoredKey:
     roles: Roles = frozenset()
     expires_at: datetime | None = None
     acts_for_users: bool = False
-    quota: Quota = UNLIMITED
+    quota: Quotas = UNLIMITED
 
     @property
     def subject(self) -> str:
@@ -176,7 +176,7 @@ def checked_terms(terms: KeyTerms, now: datetime) -> KeyTerms:
     """
     if terms.expires_at is not None and terms.expires_at <= now:
         raise InvalidExpiry("a key ends in the future, or never")
-    return replace(terms, name=key_name_of(terms.name), quota=checked_of_key(terms.quota))
+    return replace(terms, name=key_name_of(terms.name))
 
 
 def identity_of(key: StoredKey) -> Identity:

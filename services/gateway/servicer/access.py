@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +21,7 @@ from services.gateway.domain.keys import (
     checked_terms,
     roles_of,
 )
-from services.gateway.domain.quotas import Quota
+from services.gateway.domain.quotas import limits_of, quotas_of_key
 from services.gateway.ports import ApiKeys
 
 
@@ -65,7 +64,9 @@ class AccessServicer(rpc.AccessServiceServicer):
 
 def _terms(request: pb.CreateApiKeyRequest) -> KeyTerms:
     quota = {limit.name: getattr(request.quota, limit.name) for limit in pb.Quota.DESCRIPTOR.fields}
-    return KeyTerms(request.name, roles_of(request.roles), _expiry(request), request.acts_for_users, Quota(**quota))
+    return KeyTerms(
+        request.name, roles_of(request.roles), _expiry(request), request.acts_for_users, quotas_of_key(**quota)
+    )
 
 
 def _expiry(request: pb.CreateApiKeyRequest) -> datetime | None:
@@ -92,7 +93,7 @@ def _message(key: ApiKey) -> pb.ApiKey:
         roles=sorted(map(number_of, terms.roles)),
         expires_at=_timestamp(terms.expires_at),
         acts_for_users=terms.acts_for_users,
-        quota=pb.Quota(**asdict(terms.quota)),
+        quota=pb.Quota(**limits_of(terms.quota)),
     )
 
 

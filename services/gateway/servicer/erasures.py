@@ -15,7 +15,8 @@ from services.common.identity import caller
 from services.common.pages import InvalidPage, key_of, page_size_of, token_of
 from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.quotas import key_id_of
-from services.gateway.domain.erasures import Erasure, ErasureNotFound, check_confirmation, checked_user
+from services.gateway.domain.erasures import Erasure, ErasureNotFound, check_confirmation
+from services.gateway.domain.people import user_id_of
 
 WATCH_SECONDS = 0.3
 
@@ -31,7 +32,7 @@ class ErasureServicer(rpc.ErasureServiceServicer):
         self._watch_seconds = watch_seconds
 
     async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
-        erasure = await self._erasures.begin_user(caller(), checked_user(request.user_id))
+        erasure = await self._erasures.begin_user(caller(), user_id_of(request.user_id))
         self._begun()
         return pb.EraseUserResponse(erasure=_message(erasure))
 
