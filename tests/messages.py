@@ -11,7 +11,7 @@ from typing import Any
 
 import tandem
 from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
 MAX_DEPTH = 5
@@ -22,17 +22,20 @@ Place = tuple[FieldDescriptor, ...]
 _WELL_KNOWN = "google.protobuf."
 
 
-def every_rpc() -> list[MethodDescriptor]:
-    """Return every RPC of every service of the protos, by path."""
+def every_file() -> list[FileDescriptor]:
+    """Return every file of the protos."""
     found = []
     for folder in map(Path, tandem.__path__):
-        for path in folder.rglob("*_pb2.py"):
-            module = importlib.import_module(
-                ".".join((tandem.__name__, *path.relative_to(folder).with_suffix("").parts))
-            )
-            for service in module.DESCRIPTOR.services_by_name.values():
-                found += service.methods
-    return sorted(set(found), key=path_of)
+        for path in sorted(folder.rglob("*_pb2.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found.append(importlib.import_module(".".join((tandem.__name__, *parts))).DESCRIPTOR)
+    return found
+
+
+def every_rpc() -> list[MethodDescriptor]:
+    """Return every RPC of every service of the protos, by path."""
+    services = (service for file in every_file() for service in file.services_by_name.values())
+    return sorted({method for service in services for method in service.methods}, key=path_of)
 
 
 def path_of(method: MethodDescriptor) -> str:

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPart
 
 from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.errors import Unavailable
+from services.common.faults import described
 from services.common.telemetry import inject
 
 DOCUMENTS_CHANGED = "documents.changed"
@@ -219,7 +220,7 @@ async def open_producer(bootstrap: str, security: BusSecurity = UNSECURED) -> As
             await producer.start()
             break
         except BusUnavailable as error:
-            log.warning("bus_unavailable", detail=str(error.__cause__)[:300])
+            log.warning("bus_unavailable", error=described(error.__cause__))
             await asyncio.sleep(RETRY_SECONDS)
     try:
         yield producer

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 
 from services.common.bus import CONNECTION, RETRY_SECONDS, Record, ensure_topics
 from services.common.bus_security import UNSECURED, BusSecurity
+from services.common.faults import described
 from services.common.telemetry import RECORD_SECONDS, RECORDS
 
 SESSION_TIMEOUT_MS = 6000
@@ -56,9 +57,7 @@ async def restarting(subscription: Subscription, consuming: Callable[[], Awaitab
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - nothing may end the consumer; it is logged and tried again
-            log.warning(
-                "consumer_restarts", topics=subscription.topics, error=type(error).__name__, detail=str(error)[:300]
-            )
+            log.warning("consumer_restarts", topics=subscription.topics, error=described(error))
         await asyncio.sleep(RETRY_SECONDS)
 
 

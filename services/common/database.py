@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from services.common.faults import described
+
 Sessions = async_sessionmaker[AsyncSession]
 
 MIGRATION_LOCK = 7_406_261  # any number, the same in every replica
@@ -41,7 +43,7 @@ async def open_database(url: str, migrations: Path, schema: str) -> AsyncIterato
     `url` is SQLAlchemy's, with the asyncpg driver. Waits for a database that is not there
     yet. Replicas that start together migrate one after the other.
     """
-    engine = create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+    engine = create_async_engine(url, pool_pre_ping=True, hide_parameters=True, pool_size=10, max_overflow=10)
     try:
         await _migrate_when_there(engine, migrations, schema)
         yield async_sessionmaker(engine, expire_on_commit=False)
@@ -72,7 +74,7 @@ async def _migrate_when_there(engine: AsyncEngine, migrations: Path, schema: str
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("database_unavailable", error=type(error).__name__, detail=str(error)[:300])
+            log.warning("database_unavailable", error=described(error))
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

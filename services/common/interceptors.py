@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 from services.common.access import Role, check_role, required_role
 from services.common.errors import InvalidArgument, ServiceError
 from services.common.identity import METADATA_KEY, Identity, IdentityMissing, set_caller
-from services.common.telemetry import RPC_FINISHED, RPC_SECONDS, extract, trace_id, tracer
+from services.common.telemetry import RPC_FINISHED, RPC_SECONDS, extract, spanned, trace_id
 
 DOMAIN = "tandem"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -139,7 +139,7 @@ class RpcInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         parent = extract({key: value for key, value in metadata.items() if isinstance(value, str)})
         outcome = _Outcome(method)
-        with tracer.start_as_current_span(method[1:], parent, SpanKind.SERVER):
+        with spanned(method[1:], parent, kind=SpanKind.SERVER):
             try:
                 identity = await self._authenticate(metadata)
                 async with _telling(self._witness, Call(method, identity, request), context) as told:

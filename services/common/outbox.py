@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.common.bus import BusUnavailable, Producer, Record, tenant_of
 from services.common.database import Sessions, is_away
+from services.common.faults import described
 from services.common.pacing import Pace
 from services.common.telemetry import inject
 
@@ -100,7 +101,7 @@ class Outbox:
             except Exception as error:
                 if not (isinstance(error, BusUnavailable) or is_away(error)):
                     raise
-                log.warning("relay_waits", error=type(error).__name__, detail=str(error)[:300])
+                log.warning("relay_waits", error=described(error))
                 await asyncio.sleep(IDLE_SECONDS)
                 continue
             if has_more and is_behind:

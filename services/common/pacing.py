@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 
 from services.common.bus import CONNECTION, PARTITIONS
 from services.common.consuming import Subscription
+from services.common.faults import described
 
 LOOK_SECONDS = 1.0
 
@@ -47,7 +48,7 @@ class GroupPace:
         try:
             return await asyncio.to_thread(self._read_lag) > self._bound
         except KafkaError as error:
-            log.warning("lag_unknown", error=type(error).__name__, detail=str(error)[:300])
+            log.warning("lag_unknown", error=described(error))
             return False
 
 

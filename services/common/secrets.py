@@ -47,7 +47,7 @@ class InvalidKeys(ValueError):
 class SecretsSettings(BaseSettings):
     """Read from TANDEM_SECRETS_…, by services that keep secrets alone."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_SECRETS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TANDEM_SECRETS_", frozen=True, hide_input_in_errors=True)
 
     keys: SecretStr = Field(
         SecretStr(""), description='A JSON object {"ID": "32 bytes in base64", ...}; the first is the current key.'

@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.common.access import required_role
+from services.common.faults import described
 from services.common.interceptors import Authenticate, RpcInterceptor, Witness, no_witness
 from services.common.transport import LOOPBACK, Transport
 
@@ -136,7 +137,7 @@ async def _until_ready(pings: Sequence[Ping]) -> None:
                 await ping()
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, we are not ready; it is logged
-                log.warning("not_ready", error=type(error).__name__, detail=str(error)[:300])
+                log.warning("not_ready", error=described(error))
                 await asyncio.sleep(READY_POLL_SECONDS)
 
 

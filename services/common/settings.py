@@ -27,7 +27,7 @@ class Place(BaseModel):
 class PlatformSettings(BaseSettings):
     """Read from TANDEM_…: the same for all services of one deployment."""
 
-    model_config = SettingsConfigDict(env_prefix="TANDEM_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TANDEM_", frozen=True, hide_input_in_errors=True)
 
     identity_key: SecretStr = Field(
         min_length=32, description="Shared key that signs identities and answer ids between services."

@@ -1,9 +1,12 @@
 """Logs, spans and the metrics of every RPC and record; their names are constants here."""
 
+import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
@@ -13,8 +16,11 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
+
+from services.common import faults
 
 RPC_FINISHED = "rpc_finished"
 RECORD_FAILED = "record_failed"
@@ -36,6 +42,7 @@ TLS_RELOADS = Counter(
 )
 
 tracer = trace.get_tracer("tandem")
+log = structlog.get_logger()
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -51,14 +58,18 @@ def start_telemetry(service: str, log_level: str, traces: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            faults.rendered,
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(log_level.upper())),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, force=True)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(faults.QuietFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    sys.excepthook = _crashed
+    threading.excepthook = _thread_crashed
     exporter = _exporter_of(service, traces)
     provider = TracerProvider(
         sampler=ALWAYS_ON if exporter else ALWAYS_OFF,
@@ -67,6 +78,24 @@ def start_telemetry(service: str, log_level: str, traces: str) -> None:
     if exporter:
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     trace.set_tracer_provider(provider)
+
+
+@contextlib.contextmanager
+def spanned(name: str, parent: Context | None = None, **options: Any) -> Iterator[Span]:
+    """Make what is done here a span; of an error it says the class, for messages may hold anything."""
+    options |= {"record_exception": False, "set_status_on_exception": False}
+    with tracer.start_as_current_span(name, parent, **options) as span, failing(span):
+        yield span
+
+
+@contextlib.contextmanager
+def failing(span: Span) -> Iterator[None]:
+    """Mark a span as failed, with the class of what is raised here."""
+    try:
+        yield
+    except Exception as error:
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        raise
 
 
 def inject(carrier: dict[str, str]) -> dict[str, str]:
@@ -83,6 +112,14 @@ def extract(carrier: Mapping[str, str]) -> Context:
 def trace_id() -> str:
     """Return the current W3C trace id, 32 hex digits."""
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
+
+
+def _crashed(_kind: type[BaseException], error: BaseException, _trace: object) -> None:
+    log.critical("crashed", exc_info=error)
+
+
+def _thread_crashed(args: threading.ExceptHookArgs) -> None:
+    log.error("thread_crashed", exc_info=args.exc_value)
 
 
 def _exporter_of(service: str, traces: str) -> SpanExporter | None:

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from services.common.bus import Record
 from services.common.errors import Unavailable
-from services.common.telemetry import RECORD_FAILED, extract, tracer
+from services.common.telemetry import RECORD_FAILED, extract, failing, tracer
 from services.embed.domain import Change, Failed, InvalidRecord, Outcome, newest
 from services.embed.metrics import DEAD_LETTERS, DOCUMENTS
 from services.embed.records import change_of, dead_letter, indexed_record
@@ -70,7 +70,7 @@ class DocumentConsumer:
             work, told = self._decoded(records, spans)
             outcomes = await self._index([one.change for one in work])
             for one, outcome in zip(work, outcomes, strict=True):
-                with trace.use_span(one.span):
+                with trace.use_span(one.span, record_exception=False, set_status_on_exception=False), failing(one.span):
                     told.extend(self._told(one, outcome))
             if told:
                 await self._sender.send(told)

@@ -17,6 +17,7 @@ from kafka.structs import OffsetAndMetadata
 
 from services.common.consuming import POLL_MS, Handle, Subscription, open_consumer, records_of, restarting, to_its_end
 from services.common.errors import Unavailable
+from services.common.faults import described
 from services.common.telemetry import RECORD_SECONDS, RECORDS
 from services.embed.metrics import AHEAD_BYTES, AHEAD_RECORDS
 from services.embed.records import arrival_of
@@ -111,7 +112,7 @@ class _Feeder:
             with RECORD_SECONDS.labels(records[0].topic).time():
                 await self._handle(records)
         except Unavailable as error:
-            log.warning("tenant_rests", tenant=group.tenant_id, reason=error.reason, detail=str(error)[:300])
+            log.warning("tenant_rests", tenant=group.tenant_id, reason=error.reason, error=described(error))
             self._schedule.put_back(group)
             asyncio.get_running_loop().call_later(REST_SECONDS, self._wake, group.tenant_id)
         else:

@@ -11,7 +11,9 @@ from services.common.settings import ServerSettings
 class Settings(ServerSettings):
     """Read from EMBED_…."""
 
-    model_config = SettingsConfigDict(env_prefix="EMBED_", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix="EMBED_", frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
 
     bus: str = Field(description="The event log's bootstrap address, host:port.")
     blobs: str = Field(description="Where contents lie: a folder or an fsspec URL.")

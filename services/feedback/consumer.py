@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from services.common.bus import Record
 from services.common.identity import system
-from services.common.telemetry import RECORD_FAILED, SECONDS, extract, tracer
+from services.common.telemetry import RECORD_FAILED, SECONDS, extract, spanned
 from services.feedback.adapters.messages import MalformedInteraction, interaction_of
 from services.feedback.adapters.postgres import PostgresFeedback
 from services.feedback.domain import Interaction
@@ -36,7 +36,7 @@ class InteractionConsumer:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Store what can be decoded; what cannot is logged and counted, and never blocks the rest."""
-        with tracer.start_as_current_span("interactions store", kind=SpanKind.CONSUMER, links=_links(records)):
+        with spanned("interactions store", kind=SpanKind.CONSUMER, links=_links(records)):
             decoded = [interaction for record in records if (interaction := _decoded(record))]
             stored = await self._stored(decoded)
         INTERACTIONS_TOTAL.labels("stored").inc(stored)
@@ -63,6 +63,6 @@ def _decoded(record: Record) -> Interaction | None:
     except MalformedInteraction as error:
         INTERACTIONS_TOTAL.labels("malformed").inc()
         log.warning(
-            RECORD_FAILED, topic=record.topic, partition=record.partition, offset=record.offset, detail=str(error)[:300]
+            RECORD_FAILED, topic=record.topic, partition=record.partition, offset=record.offset, reason=str(error)
         )
         return None

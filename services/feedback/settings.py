@@ -9,7 +9,7 @@ from services.common.settings import ServerSettings
 class Settings(ServerSettings):
     """Read from FEEDBACK_…."""
 
-    model_config = SettingsConfigDict(env_prefix="FEEDBACK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FEEDBACK_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
     manifest_url: SecretStr = Field(

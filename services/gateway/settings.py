@@ -11,7 +11,7 @@ from services.gateway.domain.tokens import Issuer
 class DatabaseSettings(BaseSettings):
     """Read from GATEWAY_…: what making the first key needs."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr = Field(description="PostgreSQL, as SQLAlchemy's URL with the asyncpg driver.")
 
@@ -19,7 +19,7 @@ class DatabaseSettings(BaseSettings):
 class Settings(ServerSettings, DatabaseSettings):
     """Read from GATEWAY_…."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, hide_input_in_errors=True)
 
     bus: str = Field(description="Kafka bootstrap address, such as 127.0.0.1:9092.")
     ingest_address: str = Field(description="host:port of the ingest service.")

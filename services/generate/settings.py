@@ -12,7 +12,7 @@ from services.common.settings import ServerSettings
 class Settings(ServerSettings):
     """Read from GENERATE_…: one engine, its model, and how much it takes on."""
 
-    model_config = SettingsConfigDict(env_prefix="GENERATE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GENERATE_", frozen=True, hide_input_in_errors=True)
 
     engine: Literal["vllm", "memory"] = Field("vllm", description="vllm, or memory: no model, an answer at once.")
     model: str = Field("", description="A folder, a .gguf file, or a name on the Hugging Face hub; vllm needs it.")

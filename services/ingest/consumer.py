@@ -7,7 +7,7 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from services.common.bus import Record
-from services.common.telemetry import RECORD_FAILED, extract, tracer
+from services.common.telemetry import RECORD_FAILED, extract, spanned
 from services.ingest import metrics
 from services.ingest.adapters.messages import MalformedReport, report_of
 from services.ingest.domain import Document, Failure, Indexed, Report, Source
@@ -43,7 +43,7 @@ class IndexedConsumer:
 
 
 def _read(record: Record) -> Report | None:
-    with tracer.start_as_current_span("ingest.settle", extract(dict(record.headers)), SpanKind.CONSUMER):
+    with spanned("ingest.settle", extract(dict(record.headers)), kind=SpanKind.CONSUMER):
         try:
             return report_of(record.value)
         except MalformedReport as error:
@@ -52,7 +52,7 @@ def _read(record: Record) -> Report | None:
                 topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,
-                detail=str(error)[:300],
+                reason=str(error),
             )
     return None
 

@@ -5,6 +5,7 @@ import contextlib
 
 import structlog
 
+from services.common.faults import described
 from services.ingest.catalog import Catalog
 from services.ingest.domain import Source
 from services.ingest.errors import ManifestUnavailable, PathGone, SourceNotFound, SourceNotSyncable
@@ -61,7 +62,7 @@ class SourceRunner:
             except (SourceNotFound, SourceNotSyncable):
                 return  # paused or deleted meanwhile
             except Exception as error:  # noqa: BLE001 - one source may not end the others; it is logged and tried again
-                log.warning("sync_fails", source=source.source_id, error=type(error).__name__, detail=str(error)[:300])
+                log.warning("sync_fails", source=source.source_id, error=described(error))
             else:
                 return
             await asyncio.sleep(self._retry_seconds)

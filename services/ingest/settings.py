@@ -11,7 +11,7 @@ from services.common.settings import ServerSettings
 class Settings(ServerSettings):
     """Read from INGEST_…."""
 
-    model_config = SettingsConfigDict(env_prefix="INGEST_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="INGEST_", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr = Field(description="PostgreSQL, such as postgresql+asyncpg://user:secret@host/tandem.")
     bus: str = Field(description="Bootstrap address of the event log.")

@@ -7,7 +7,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from services.common.identity import system
-from services.common.telemetry import tracer
+from services.common.telemetry import spanned
 from services.ingest import metrics
 from services.ingest.catalog import Catalog
 from services.ingest.changes import Change, Gone, Known, Tally, compare, refuse_unmounted
@@ -55,7 +55,7 @@ class Syncer:
                 raise SourceNotSyncable("the source cannot be synced", state=source.state, kind=source.kind)
             started, outcome = time.monotonic(), "failed"
             try:
-                with tracer.start_as_current_span("ingest.sync"):
+                with spanned("ingest.sync"):
                     tally = await self._sync(source, hints)
                 outcome = "done"
             except (PathGone, ContentsUnavailable) as error:

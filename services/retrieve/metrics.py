@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Histogram
 
-from services.common.telemetry import SECONDS, tracer
+from services.common.telemetry import SECONDS, spanned
 
 EMBED = "embed"
 SEARCH = "search"
@@ -25,7 +25,7 @@ STAGE_SECONDS = Histogram(
 @contextlib.contextmanager
 def stage(name: str) -> Iterator[None]:
     """Time a stage of the current search, and make it a span."""
-    with tracer.start_as_current_span(f"retrieve.{name}"), STAGE_SECONDS.labels(name).time():
+    with spanned(f"retrieve.{name}"), STAGE_SECONDS.labels(name).time():
         yield
 
 

@@ -84,7 +84,7 @@ def _filter_of(message: pb.RetrieveFilter) -> Filter:
         sources=tuple(message.sources),
         changed_after_ms=_milliseconds(message.changed_after) if message.HasField("changed_after") else None,
         changed_before_ms=_milliseconds(message.changed_before) if message.HasField("changed_before") else None,
-        metadata={name: _scalar(name, value) for name, value in message.metadata.fields.items()},
+        metadata={name: _scalar(value) for name, value in message.metadata.fields.items()},
     )
 
 
@@ -95,7 +95,7 @@ def _milliseconds(timestamp: Timestamp) -> int:
     return timestamp.seconds * 1000 - (-timestamp.nanos // 1_000_000)
 
 
-def _scalar(name: str, value: Value) -> Scalar:
+def _scalar(value: Value) -> Scalar:
     match value.WhichOneof("kind"):
         case "string_value":
             return value.string_value
@@ -103,7 +103,7 @@ def _scalar(name: str, value: Value) -> Scalar:
             return value.number_value
         case "bool_value":
             return value.bool_value
-    raise InvalidFilter("metadata compares with strings, numbers and booleans only", field=name)
+    raise InvalidFilter("metadata compares with strings, numbers and booleans only")
 
 
 def _message(passage: Passage, public: bool) -> pb.Passage:  # noqa: FBT001 - a fact about the passage, not a switch

@@ -9,7 +9,7 @@ from services.common.settings import ServerSettings
 class Settings(ServerSettings):
     """Where the index, the manifest and the embedder are."""
 
-    model_config = SettingsConfigDict(env_prefix="RETRIEVE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="RETRIEVE_", frozen=True, hide_input_in_errors=True)
 
     milvus_uri: str = Field(description="Where Milvus listens, such as http://127.0.0.1:19530.")
     milvus_token: SecretStr = Field(

@@ -38,7 +38,7 @@ def interaction_of(value: bytes) -> Interaction:
         content = _without_nul(MessageToDict(message, preserving_proto_field_name=True))
         asked_at = message.asked_at.ToDatetime(UTC)
     except (DecodeError, SerializeToJsonError, ValueError, OverflowError) as error:
-        raise MalformedInteraction(str(error)) from error
+        raise MalformedInteraction(f"it cannot be decoded: {type(error).__name__}") from error
     names = ("tenant_id", "interaction_id", "conversation_id", "subject")
     ids = {name: content.get(name, "") for name in names}
     if not (ids["tenant_id"] and ids["interaction_id"] and message.HasField("asked_at")):

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from services.common.bus import INTERACTIONS, RETRY_SECONDS, BusUnavailable, ensure_topics, key_of
 from services.common.bus_security import UNSECURED, BusSecurity
+from services.common.faults import described
 from services.common.telemetry import inject
 
 MOST_WAITING = 10_000
@@ -99,7 +100,7 @@ class BusInteractionLog:
                 await ensure_topics(self._bootstrap, self._security)
                 self._connected = True
             except BusUnavailable as error:
-                log.warning("bus_unavailable", detail=str(error.__cause__)[:300])
+                log.warning("bus_unavailable", error=described(error.__cause__))
                 await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -113,7 +114,7 @@ def _settle(done: asyncio.Future[None], error: KafkaError | None, _: object) -> 
 
 
 def _note(error: KafkaError) -> None:
-    log.warning("bus_error", detail=error.str()[:300])
+    log.warning("bus_error", error=error.name())
 
 
 def _look(done: asyncio.Future[None]) -> None:

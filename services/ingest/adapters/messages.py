@@ -89,7 +89,7 @@ def report_of(value: bytes) -> Report:
         message = embed_pb.DocumentIndexed.FromString(value)
         at = message.finished_at.ToDatetime(UTC)
     except (DecodeError, ValueError, OverflowError) as error:
-        raise MalformedReport(str(error)) from error
+        raise MalformedReport(f"it cannot be decoded: {type(error).__name__}") from error
     if not message.HasField("finished_at"):
         raise MalformedReport("it has no time")
     answer = _answer_of(message)

@@ -25,29 +25,33 @@ _sym_db = _symbol_database.Default()
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/embed/v1/embed_service.proto\x12\x0ftandem.embed.v1\x1a\x1dtandem/common/v1/access.proto\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"H\n\rEmbedResponse\x12(\n\x07vectors\x18\x01 \x03(\x0b\x32\x17.tandem.embed.v1.Vector\x12\r\n\x05model\x18\x02 \x01(\t\"\x18\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x01(\x0c\"\"\n\x11\x45mptyPlaceRequest\x12\r\n\x05place\x18\x01 \x01(\t\"%\n\x12\x45mptyPlaceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\x32_\n\x0c\x45mbedService\x12O\n\x05\x45mbed\x12\x1d.tandem.embed.v1.EmbedRequest\x1a\x1e.tandem.embed.v1.EmbedResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x32k\n\x0cPlaceService\x12[\n\nEmptyPlace\x12\".tandem.embed.v1.EmptyPlaceRequest\x1a#.tandem.embed.v1.EmptyPlaceResponse\"\x04\x88\xe7\x18\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/embed/v1/embed_service.proto\x12\x0ftandem.embed.v1\x1a\x1dtandem/common/v1/access.proto\"\"\n\x0c\x45mbedRequest\x12\x12\n\x05texts\x18\x01 \x03(\tB\x03\x80\x01\x01\"H\n\rEmbedResponse\x12(\n\x07vectors\x18\x01 \x03(\x0b\x32\x17.tandem.embed.v1.Vector\x12\r\n\x05model\x18\x02 \x01(\t\"\x1d\n\x06Vector\x12\x13\n\x06values\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\"\"\n\x11\x45mptyPlaceRequest\x12\r\n\x05place\x18\x01 \x01(\t\"%\n\x12\x45mptyPlaceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\x32_\n\x0c\x45mbedService\x12O\n\x05\x45mbed\x12\x1d.tandem.embed.v1.EmbedRequest\x1a\x1e.tandem.embed.v1.EmbedResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x32k\n\x0cPlaceService\x12[\n\nEmptyPlace\x12\".tandem.embed.v1.EmptyPlaceRequest\x1a#.tandem.embed.v1.EmptyPlaceResponse\"\x04\x88\xe7\x18\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.embed.v1.embed_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EMBEDREQUEST'].fields_by_name['texts']._loaded_options = None
+  _globals['_EMBEDREQUEST'].fields_by_name['texts']._serialized_options = b'\200\001\001'
+  _globals['_VECTOR'].fields_by_name['values']._loaded_options = None
+  _globals['_VECTOR'].fields_by_name['values']._serialized_options = b'\200\001\001'
   _globals['_EMBEDSERVICE'].methods_by_name['Embed']._loaded_options = None
   _globals['_EMBEDSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001\210\347\030\001'
   _globals['_PLACESERVICE'].methods_by_name['EmptyPlace']._loaded_options = None
   _globals['_PLACESERVICE'].methods_by_name['EmptyPlace']._serialized_options = b'\210\347\030\005'
   _globals['_EMBEDREQUEST']._serialized_start=87
-  _globals['_EMBEDREQUEST']._serialized_end=116
-  _globals['_EMBEDRESPONSE']._serialized_start=118
-  _globals['_EMBEDRESPONSE']._serialized_end=190
-  _globals['_VECTOR']._serialized_start=192
-  _globals['_VECTOR']._serialized_end=216
-  _globals['_EMPTYPLACEREQUEST']._serialized_start=218
-  _globals['_EMPTYPLACEREQUEST']._serialized_end=252
-  _globals['_EMPTYPLACERESPONSE']._serialized_start=254
-  _globals['_EMPTYPLACERESPONSE']._serialized_end=291
-  _globals['_EMBEDSERVICE']._serialized_start=293
-  _globals['_EMBEDSERVICE']._serialized_end=388
-  _globals['_PLACESERVICE']._serialized_start=390
-  _globals['_PLACESERVICE']._serialized_end=497
+  _globals['_EMBEDREQUEST']._serialized_end=121
+  _globals['_EMBEDRESPONSE']._serialized_start=123
+  _globals['_EMBEDRESPONSE']._serialized_end=195
+  _globals['_VECTOR']._serialized_start=197
+  _globals['_VECTOR']._serialized_end=226
+  _globals['_EMPTYPLACEREQUEST']._serialized_start=228
+  _globals['_EMPTYPLACEREQUEST']._serialized_end=262
+  _globals['_EMPTYPLACERESPONSE']._serialized_start=264
+  _globals['_EMPTYPLACERESPONSE']._serialized_end=301
+  _globals['_EMBEDSERVICE']._serialized_start=303
+  _globals['_EMBEDSERVICE']._serialized_end=398
+  _globals['_PLACESERVICE']._serialized_start=400
+  _globals['_PLACESERVICE']._serialized_end=507
 # @@protoc_insertion_point(module_scope)

@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/gateway/v1/directory_service.proto\x12\x11tandem.gateway.v1\x1a\x1dtandem/common/v1/access.proto\">\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\"@\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\"9\n\x0fPutUsersRequest\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.tandem.gateway.v1.User\"\x12\n\x10PutUsersResponse\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.tandem.gateway.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12RemoveUsersRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"&\n\x13RemoveUsersResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"<\n\x10PutGroupsRequest\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.tandem.gateway.v1.Group\"\x13\n\x11PutGroupsResponse\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListGroupsResponse\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.tandem.gateway.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13RemoveGroupsRequest\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"\'\n\x14RemoveGroupsResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"E\n\x14\x43hangeMembersRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x03(\t\x12\x0e\n\x06remove\x18\x03 \x03(\t\"\x17\n\x15\x43hangeMembersResponse\"$\n\x11\x45xpandUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"(\n\x12\x45xpandUserResponse\x12\x12\n\nprincipals\x18\x01 \x03(\t2\xa9\x06\n\x10\x44irectoryService\x12Y\n\x08PutUsers\x12\".tandem.gateway.v1.PutUsersRequest\x1a#.tandem.gateway.v1.PutUsersResponse\"\x04\x88\xe7\x18\x05\x12_\n\tListUsers\x12#.tandem.gateway.v1.ListUsersRequest\x1a$.tandem.gateway.v1.ListUsersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x12\x62\n\x0bRemoveUsers\x12%.tandem.gateway.v1.RemoveUsersRequest\x1a&.tandem.gateway.v1.RemoveUsersResponse\"\x04\x88\xe7\x18\x05\x12\\\n\tPutGroups\x12#.tandem.gateway.v1.PutGroupsRequest\x1a$.tandem.gateway.v1.PutGroupsResponse\"\x04\x88\xe7\x18\x05\x12\x62\n\nListGroups\x12$.tandem.gateway.v1.ListGroupsRequest\x1a%.tandem.gateway.v1.ListGroupsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x12\x65\n\x0cRemoveGroups\x12&.tandem.gateway.v1.RemoveGroupsRequest\x1a\'.tandem.gateway.v1.RemoveGroupsResponse\"\x04\x88\xe7\x18\x05\x12h\n\rChangeMembers\x12\'.tandem.gateway.v1.ChangeMembersRequest\x1a(.tandem.gateway.v1.ChangeMembersResponse\"\x04\x88\xe7\x18\x05\x12\x62\n\nExpandUser\x12$.tandem.gateway.v1.ExpandUserRequest\x1a%.tandem.gateway.v1.ExpandUserResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/gateway/v1/directory_service.proto\x12\x11tandem.gateway.v1\x1a\x1dtandem/common/v1/access.proto\"C\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x19\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07\x61liases\x18\x03 \x03(\t\"E\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x19\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07members\x18\x03 \x03(\t\"9\n\x0fPutUsersRequest\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.tandem.gateway.v1.User\"\x12\n\x10PutUsersResponse\"9\n\x10ListUsersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.tandem.gateway.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12RemoveUsersRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"&\n\x13RemoveUsersResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"<\n\x10PutGroupsRequest\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.tandem.gateway.v1.Group\"\x13\n\x11PutGroupsResponse\":\n\x11ListGroupsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x12ListGroupsResponse\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.tandem.gateway.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13RemoveGroupsRequest\x12\x11\n\tgroup_ids\x18\x01 \x03(\t\"\'\n\x14RemoveGroupsResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"E\n\x14\x43hangeMembersRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x03(\t\x12\x0e\n\x06remove\x18\x03 \x03(\t\"\x17\n\x15\x43hangeMembersResponse\"$\n\x11\x45xpandUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"(\n\x12\x45xpandUserResponse\x12\x12\n\nprincipals\x18\x01 \x03(\t2\xa9\x06\n\x10\x44irectoryService\x12Y\n\x08PutUsers\x12\".tandem.gateway.v1.PutUsersRequest\x1a#.tandem.gateway.v1.PutUsersResponse\"\x04\x88\xe7\x18\x05\x12_\n\tListUsers\x12#.tandem.gateway.v1.ListUsersRequest\x1a$.tandem.gateway.v1.ListUsersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x12\x62\n\x0bRemoveUsers\x12%.tandem.gateway.v1.RemoveUsersRequest\x1a&.tandem.gateway.v1.RemoveUsersResponse\"\x04\x88\xe7\x18\x05\x12\\\n\tPutGroups\x12#.tandem.gateway.v1.PutGroupsRequest\x1a$.tandem.gateway.v1.PutGroupsResponse\"\x04\x88\xe7\x18\x05\x12\x62\n\nListGroups\x12$.tandem.gateway.v1.ListGroupsRequest\x1a%.tandem.gateway.v1.ListGroupsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x12\x65\n\x0cRemoveGroups\x12&.tandem.gateway.v1.RemoveGroupsRequest\x1a\'.tandem.gateway.v1.RemoveGroupsResponse\"\x04\x88\xe7\x18\x05\x12h\n\rChangeMembers\x12\'.tandem.gateway.v1.ChangeMembersRequest\x1a(.tandem.gateway.v1.ChangeMembersResponse\"\x04\x88\xe7\x18\x05\x12\x62\n\nExpandUser\x12$.tandem.gateway.v1.ExpandUserRequest\x1a%.tandem.gateway.v1.ExpandUserResponse\"\x07\x90\x02\x01\x88\xe7\x18\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tandem.gateway.v1.directory_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_USER'].fields_by_name['display_name']._loaded_options = None
+  _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\200\001\001'
+  _globals['_GROUP'].fields_by_name['display_name']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['display_name']._serialized_options = b'\200\001\001'
   _globals['_DIRECTORYSERVICE'].methods_by_name['PutUsers']._loaded_options = None
   _globals['_DIRECTORYSERVICE'].methods_by_name['PutUsers']._serialized_options = b'\210\347\030\005'
   _globals['_DIRECTORYSERVICE'].methods_by_name['ListUsers']._loaded_options = None
@@ -49,41 +53,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIRECTORYSERVICE'].methods_by_name['ExpandUser']._loaded_options = None
   _globals['_DIRECTORYSERVICE'].methods_by_name['ExpandUser']._serialized_options = b'\220\002\001\210\347\030\005'
   _globals['_USER']._serialized_start=95
-  _globals['_USER']._serialized_end=157
-  _globals['_GROUP']._serialized_start=159
-  _globals['_GROUP']._serialized_end=223
-  _globals['_PUTUSERSREQUEST']._serialized_start=225
-  _globals['_PUTUSERSREQUEST']._serialized_end=282
-  _globals['_PUTUSERSRESPONSE']._serialized_start=284
-  _globals['_PUTUSERSRESPONSE']._serialized_end=302
-  _globals['_LISTUSERSREQUEST']._serialized_start=304
-  _globals['_LISTUSERSREQUEST']._serialized_end=361
-  _globals['_LISTUSERSRESPONSE']._serialized_start=363
-  _globals['_LISTUSERSRESPONSE']._serialized_end=447
-  _globals['_REMOVEUSERSREQUEST']._serialized_start=449
-  _globals['_REMOVEUSERSREQUEST']._serialized_end=487
-  _globals['_REMOVEUSERSRESPONSE']._serialized_start=489
-  _globals['_REMOVEUSERSRESPONSE']._serialized_end=527
-  _globals['_PUTGROUPSREQUEST']._serialized_start=529
-  _globals['_PUTGROUPSREQUEST']._serialized_end=589
-  _globals['_PUTGROUPSRESPONSE']._serialized_start=591
-  _globals['_PUTGROUPSRESPONSE']._serialized_end=610
-  _globals['_LISTGROUPSREQUEST']._serialized_start=612
-  _globals['_LISTGROUPSREQUEST']._serialized_end=670
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=672
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=759
-  _globals['_REMOVEGROUPSREQUEST']._serialized_start=761
-  _globals['_REMOVEGROUPSREQUEST']._serialized_end=801
-  _globals['_REMOVEGROUPSRESPONSE']._serialized_start=803
-  _globals['_REMOVEGROUPSRESPONSE']._serialized_end=842
-  _globals['_CHANGEMEMBERSREQUEST']._serialized_start=844
-  _globals['_CHANGEMEMBERSREQUEST']._serialized_end=913
-  _globals['_CHANGEMEMBERSRESPONSE']._serialized_start=915
-  _globals['_CHANGEMEMBERSRESPONSE']._serialized_end=938
-  _globals['_EXPANDUSERREQUEST']._serialized_start=940
-  _globals['_EXPANDUSERREQUEST']._serialized_end=976
-  _globals['_EXPANDUSERRESPONSE']._serialized_start=978
-  _globals['_EXPANDUSERRESPONSE']._serialized_end=1018
-  _globals['_DIRECTORYSERVICE']._serialized_start=1021
-  _globals['_DIRECTORYSERVICE']._serialized_end=1830
+  _globals['_USER']._serialized_end=162
+  _globals['_GROUP']._serialized_start=164
+  _globals['_GROUP']._serialized_end=233
+  _globals['_PUTUSERSREQUEST']._serialized_start=235
+  _globals['_PUTUSERSREQUEST']._serialized_end=292
+  _globals['_PUTUSERSRESPONSE']._serialized_start=294
+  _globals['_PUTUSERSRESPONSE']._serialized_end=312
+  _globals['_LISTUSERSREQUEST']._serialized_start=314
+  _globals['_LISTUSERSREQUEST']._serialized_end=371
+  _globals['_LISTUSERSRESPONSE']._serialized_start=373
+  _globals['_LISTUSERSRESPONSE']._serialized_end=457
+  _globals['_REMOVEUSERSREQUEST']._serialized_start=459
+  _globals['_REMOVEUSERSREQUEST']._serialized_end=497
+  _globals['_REMOVEUSERSRESPONSE']._serialized_start=499
+  _globals['_REMOVEUSERSRESPONSE']._serialized_end=537
+  _globals['_PUTGROUPSREQUEST']._serialized_start=539
+  _globals['_PUTGROUPSREQUEST']._serialized_end=599
+  _globals['_PUTGROUPSRESPONSE']._serialized_start=601
+  _globals['_PUTGROUPSRESPONSE']._serialized_end=620
+  _globals['_LISTGROUPSREQUEST']._serialized_start=622
+  _globals['_LISTGROUPSREQUEST']._serialized_end=680
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=682
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=769
+  _globals['_REMOVEGROUPSREQUEST']._serialized_start=771
+  _globals['_REMOVEGROUPSREQUEST']._serialized_end=811
+  _globals['_REMOVEGROUPSRESPONSE']._serialized_start=813
+  _globals['_REMOVEGROUPSRESPONSE']._serialized_end=852
+  _globals['_CHANGEMEMBERSREQUEST']._serialized_start=854
+  _globals['_CHANGEMEMBERSREQUEST']._serialized_end=923
+  _globals['_CHANGEMEMBERSRESPONSE']._serialized_start=925
+  _globals['_CHANGEMEMBERSRESPONSE']._serialized_end=948
+  _globals['_EXPANDUSERREQUEST']._serialized_start=950
+  _globals['_EXPANDUSERREQUEST']._serialized_end=986
+  _globals['_EXPANDUSERRESPONSE']._serialized_start=988
+  _globals['_EXPANDUSERRESPONSE']._serialized_end=1028
+  _globals['_DIRECTORYSERVICE']._serialized_start=1031
+  _globals['_DIRECTORYSERVICE']._serialized_end=1840
 # @@protoc_insertion_point(module_scope)
