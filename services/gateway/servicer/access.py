@@ -63,10 +63,9 @@ class AccessServicer(rpc.AccessServiceServicer):
 
 
 def _terms(request: pb.CreateApiKeyRequest) -> KeyTerms:
-    quota = {limit.name: getattr(request.quota, limit.name) for limit in pb.Quota.DESCRIPTOR.fields}
-    return KeyTerms(
-        request.name, roles_of(request.roles), _expiry(request), request.acts_for_users, quotas_of_key(**quota)
-    )
+    limits = {limit.name: getattr(request.quota, limit.name) for limit in pb.Quota.DESCRIPTOR.fields}
+    quota = quotas_of_key(**limits)
+    return KeyTerms(request.name, roles_of(request.roles), _expiry(request), request.acts_for_users, quota)
 
 
 def _expiry(request: pb.CreateApiKeyRequest) -> datetime | None:

@@ -35,7 +35,6 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
         "metadata": {},
         "suspicions": [],
         "changed_at": 1_700_000_000_000,
-        "suspicions": [],
     } | facts
 
 
