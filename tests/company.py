@@ -35,7 +35,7 @@ _METHODS = {method.input_type.full_name: method for method in every_rpc()}
 class Company:
     """A tenant with its admin's key, and all that was ever seen of its objects."""
 
-    name: str
+    tenant_id: str
     mark: str
     secret: str
     gateway: Place
@@ -63,16 +63,20 @@ class Company:
             self.pool.learn(answer)
         return answers
 
-    def key(self, *roles: Role) -> str:
+    def key(self, *roles: Role, **terms: Any) -> str:
         """Return the secret of a new key with some roles."""
-        made = self.do(gateway.CreateApiKeyRequest(name=f"{self.mark}-key", roles=map(number_of, roles)))
-        return str(made.secret)
+        request = gateway.CreateApiKeyRequest(name=f"{self.mark}-key", roles=map(number_of, roles), **terms)
+        return str(self.do(request).secret)
 
     def revoke(self, secret: str) -> None:
         """End a key, and wait until it is refused."""
         keys = self.do(gateway.ListApiKeysRequest()).api_keys
         [key_id] = [each.key_id for each in keys if each.key_id in secret]
         self.do(gateway.RevokeApiKeyRequest(key_id=key_id))
+        self.until_refused(secret)
+
+    def until_refused(self, secret: str) -> None:
+        """Wait until a key is good for nothing."""
         method = _METHODS[gateway.GetCallerRequest.DESCRIPTOR.full_name]
         self._await(lambda: self.gateway.call(method, b"", bearer(secret)).code is grpc.StatusCode.UNAUTHENTICATED)
 

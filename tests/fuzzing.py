@@ -1,5 +1,6 @@
 """Makes messages that nobody would send: extreme values by descriptor, and bytes that are hardly a message."""
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,13 @@ TEXTS = st.one_of(
     ),
     st.text(st.characters(codec="utf-8"), max_size=80),
 )
+_TIMES = st.sampled_from(("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-22T10:00:00", "2026-W47"))
+# What is in the tokens of pages: a name, a time with an id, or an id with a name.
+TOKENS = st.one_of(
+    TEXTS,
+    st.tuples(_TIMES, st.one_of(TEXTS, st.just("5f0c"))).map(" ".join),
+    st.tuples(st.just("0" * 32), TEXTS).map("".join),
+).map(lambda text: base64.urlsafe_b64encode(text.encode()).decode())
 BYTES = st.one_of(
     st.sampled_from((b"", b"\0", b"%PDF-1.7", b"PK\x03\x04" + b"\0" * 40, b"\xff\xfe\xfd", b"x" * 70_000)),
     st.binary(max_size=200),
@@ -95,6 +103,8 @@ def _values(each: FieldDescriptor, known: tuple[str, ...], depth: int) -> st.Sea
         return messages(each.message_type, known, depth + 1)
     if each.type == FieldDescriptor.TYPE_BYTES:
         return BYTES
+    if each.name == "page_token":
+        return st.one_of(TEXTS, TOKENS)
     if each.type == FieldDescriptor.TYPE_STRING:
         # What is on this host is not for a test to read.
         texts = TEXTS.map(lambda text: "/nowhere" + text if text.startswith(("/", "~")) else text)

@@ -1,7 +1,7 @@
 """A platform whose every RPC can be called, at the gateway and at each service behind it, as anybody."""
 
 import json
-import os
+import secrets
 import subprocess
 import sys
 import time
@@ -57,6 +57,14 @@ class Outcome:
         """Everything of it, one after the other."""
         trailers = [part if isinstance(part, bytes) else part.encode() for pair in self.trailers for part in pair]
         return b"\n".join((*self.bodies, self.message.encode(), *trailers))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant, and the secret of its admin's key."""
+
+    tenant_id: str
+    secret: str
 
 
 @dataclass(slots=True)
@@ -120,14 +128,15 @@ class Proving:
     def signer(self, now: Any = time.time) -> IdentitySigner:
         return IdentitySigner(self.tandem.home.identity_key().encode(), now)
 
-    def tenants(self, names: Sequence[str]) -> dict[str, str]:
-        """Make tenants by the platform's own command; return the secret of each one's first key."""
+    def tenants(self, names: Sequence[str]) -> dict[str, Account]:
+        """Make tenants by the platform's own command, by the names that they have in the test alone."""
+        ids = [f"{name}-{secrets.token_hex(4)}" for name in names]
         state = self.tandem.unit(GATEWAY)
         environment = psutil.Process(state.process.pid).environ()
-        command = (sys.executable, "-c", _BOOTSTRAP, *names)
+        command = (sys.executable, "-c", _BOOTSTRAP, *ids)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
         made = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        return {name: key["secret"] for name, key in zip(names, made, strict=True)}
+        return {name: Account(id_, key["secret"]) for name, id_, key in zip(names, ids, made, strict=True)}
 
     def processes(self) -> dict[str, tuple[int, int]]:
         """Each unit's process id and how often it was started again."""
@@ -165,7 +174,3 @@ def bearer(secret: str) -> Metadata:
 def signed(signer: IdentitySigner, tenant: str, roles: Roles = EVERY_ROLE, principals: Sequence[str] = ()) -> Metadata:
     identity = Identity(tenant, "user:eve", ("everyone", "user:eve", *principals), roles)
     return ((METADATA_KEY, signer.sign(identity)),)
-
-
-def options_from_environment(name: str, default: int) -> int:
-    return int(os.environ.get(name, default))

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime
 
 from services.common.errors import InvalidArgument
 
@@ -45,3 +46,18 @@ def key_of(token: str) -> str:
     if "\0" in key:
         raise InvalidPage("the page token is not one of ours")
     return key
+
+
+def moment_of(text: str) -> datetime:
+    """Return a time in a page's key, in UTC.
+
+    Raises:
+        InvalidPage: it is none that a token of ours has.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidPage("the page token is not one of ours") from error
+    raise InvalidPage("the page token is not one of ours")

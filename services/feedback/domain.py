@@ -144,13 +144,7 @@ def position_of(token: str) -> Position | None:
     if not token:
         return None
     at, _, object_id = pages.key_of(token).partition(" ")
-    try:
-        position = Position(datetime.fromisoformat(at), object_id)
-    except ValueError as error:
-        raise pages.InvalidPage("the page token is not one of ours") from error
-    if position.at.tzinfo is None or "\0" in object_id:
-        raise pages.InvalidPage("the page token is not one of ours")
-    return position
+    return Position(pages.moment_of(at), object_id)
 
 
 def opinion_of(thumb: Thumb | None, comment: str, correction: str) -> Opinion:

@@ -1,5 +1,7 @@
 """What is made to break the services is as extreme as it is meant to be."""
 
+import base64
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import find, given
@@ -10,6 +12,13 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve
 
 from tests.fuzzing import MANY, messages, mutated
 from tests.messages import every_rpc, path_of, values_in
+
+
+def key_of_any(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token).decode()
+    except ValueError:
+        return ""
 
 
 @pytest.mark.parametrize("method", every_rpc(), ids=path_of)
@@ -32,6 +41,8 @@ def test_every_request_can_be_made(method, data):
         (retrieve.RetrieveRequest, lambda each: len(each.filter.sources) == MANY),
         (ingest.ListDocumentsRequest, lambda each: each.state == 99),
         (ingest.GetSourceRequest, lambda each: each.source == "house"),
+        (ingest.ListSourcesRequest, lambda each: "\0" in key_of_any(each.page_token)),
+        (ingest.ListSourcesRequest, lambda each: key_of_any(each.page_token).startswith("0001-01-01")),
     ],
 )
 def test_extremes_are_among_them(descriptor, extreme):

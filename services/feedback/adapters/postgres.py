@@ -101,6 +101,9 @@ class PostgresFeedback:
 
     async def conversation(self, identity: Identity, conversation_id: str, turns: int) -> list[Interaction]:
         """Return the last `turns` of the caller's conversation, oldest first."""
+        if "\0" in conversation_id:
+            # PostgreSQL keeps no such text, and refuses to look for it.
+            return []
         table = INTERACTIONS.c
         query = (
             select(INTERACTIONS)

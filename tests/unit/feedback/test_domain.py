@@ -55,6 +55,7 @@ def test_no_token_is_the_first_page():
         "é",
         token_of("yesterday 5f"),
         token_of("2026-11-22T10:00:00 naive"),
+        token_of("0001-01-01T00:00:00+14:00 5f"),
         token_of(f"{datetime(2026, 11, 22, tzinfo=UTC).isoformat()} \0"),
     ],
 )

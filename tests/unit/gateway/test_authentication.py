@@ -220,7 +220,7 @@ async def test_keys_page_newest_first(gateway):
     assert names == ["k3", "k2", "k1", "k0", "test"]
 
 
-@pytest.mark.parametrize("token", ["?", "YQ==", "MjAyNi0wMS0wMSAx", "\u00e9"])
+@pytest.mark.parametrize("token", ["?", "YQ==", "MjAyNi0wMS0wMSAx", "\u00e9", "MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCA1"])
 async def test_a_made_up_page_token_is_refused(gateway, token):
     access = rpc.AccessServiceStub(gateway.channel)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
