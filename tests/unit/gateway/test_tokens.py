@@ -278,7 +278,8 @@ async def test_an_issuer_that_answers_unsafely_is_not_believed(keys, issuer, cha
 )
 def test_an_unsafe_or_misspelt_issuer_stops_the_start(monkeypatch, change):
     right = {"issuer": "https://issuer.example", "audience": AUDIENCE, "tenant": "acme"}
-    others = ("BUS", "DATABASE_URL", *(f"{each}_ADDRESS" for each in ("INGEST", "RETRIEVE", "GENERATE", "FEEDBACK")))
+    services = ("EMBED", "INGEST", "RETRIEVE", "GENERATE", "FEEDBACK")
+    others = ("BUS", "DATABASE_URL", *(f"{each}_ADDRESS" for each in services))
     for name in others:
         monkeypatch.setenv(f"GATEWAY_{name}", "x")
     monkeypatch.setenv("GATEWAY_OIDC_ISSUERS", json.dumps([right]))
