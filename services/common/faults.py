@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
+
 from services.common.errors import ServiceError
 
 MAX_CHARS = 300
@@ -64,8 +66,9 @@ def _words(error: BaseException) -> str:
         return f"SQLSTATE {state}"
     if isinstance(error, OSError):
         return error.strerror or ""
-    code = getattr(error, "code", None)
-    return str(code) if isinstance(code, int) else ""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return str(error.code().name)
+    return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -195,7 +195,12 @@ def _know_what_the_platform_keeps(world: World) -> None:
         ("admin's key", _secret_of(world.tenant.admin)),
         ("application's key", _secret_of(world.tenant.application)),
     ):
-        world.canaries.know(name, secret.rpartition("_")[2])
+        world.canaries.know(name, _told_part_of(secret))
+
+
+def _told_part_of(credential: str) -> str:
+    """Return what follows the id of a key, which is no secret."""
+    return credential.split("_", 2)[2]
 
 
 def _secret_of(metadata: Metadata) -> str:
@@ -333,11 +338,11 @@ def _be_refused(world: World) -> None:
 def _without_a_good_credential(world: World) -> None:
     tenant, new = world.tenant, world.canaries.new
     made = tenant.call(tenant.access.CreateApiKey, pb.CreateApiKeyRequest(name="gone"))
-    world.canaries.know("revoked key", made.secret.rpartition("_")[2])
+    world.canaries.know("revoked key", _told_part_of(made.secret))
     tenant.call(tenant.access.RevokeApiKey, pb.RevokeApiKeyRequest(key_id=made.api_key.key_id))
     tenant.until(lambda: not _passes(world, bearer(made.secret)))
     garbage, forger = new("garbage"), rsa.generate_private_key(65537, 1024)
-    wrong = made.secret.rpartition("_")[0] + "_" + garbage
+    wrong = made.secret.removesuffix(_told_part_of(made.secret)) + garbage
     forged = world.token(forger)
     world.canaries.know("forged token's signature", forged.rpartition(".")[2])
     head, _, rest = world.token().partition(".")

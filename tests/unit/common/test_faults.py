@@ -8,6 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -47,6 +49,7 @@ def error():
         (OSError(2, "No such file or directory", TEXT), "FileNotFoundError: No such file or directory"),
         (OSError(TEXT), "OSError"),
         (IntegrityError(TEXT, {"a": TEXT}, RefusedByDriver(TEXT)), "IntegrityError: SQLSTATE 23505"),
+        (AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), TEXT), "AioRpcError: INTERNAL"),
         (RefusedByDriver(TEXT), "RefusedByDriver: SQLSTATE 23505"),
         (NotFound("x" * 1000), ("NotFound: " + "x" * 1000)[:300]),
         (None, ""),

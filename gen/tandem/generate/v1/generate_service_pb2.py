@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/generate/v1/generate_service.proto\x12\x12tandem.generate.v1\x1a\x1dtandem/common/v1/access.proto\"\xf9\x01\n\x0fGenerateRequest\x12\x19\n\x0cinstructions\x18\x01 \x01(\tB\x03\x80\x01\x01\x12)\n\x07history\x18\x02 \x03(\x0b\x32\x18.tandem.generate.v1.Turn\x12\x34\n\x08passages\x18\x03 \x03(\x0b\x32\".tandem.generate.v1.ContextPassage\x12\x15\n\x08question\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12.\n\x08sampling\x18\x06 \x01(\x0b\x32\x1c.tandem.generate.v1.Sampling\x12\x12\n\nrestricted\x18\x07 \x01(\x08\"2\n\x04Turn\x12\x15\n\x08question\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06\x61nswer\x18\x02 \x01(\tB\x03\x80\x01\x01\"7\n\x0e\x43ontextPassage\x12\x12\n\x05title\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x11\n\x04text\x18\x02 \x01(\tB\x03\x80\x01\x01\"P\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x0c\n\x04seed\x18\x04 \x01(\x03\"\x9a\x01\n\x10GenerateResponse\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x1b.tandem.generate.v1.Started\x12(\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tandem.generate.v1.Delta\x12.\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1c.tandem.generate.v1.Finished\"\x87\x01\n\x07Started\x12\x13\n\x06prompt\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x15\n\rpassages_used\x18\x03 \x01(\x05\x12\x12\n\nturns_used\x18\x04 \x01(\x05\x12\r\n\x05model\x18\x05 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x06 \x01(\t\"*\n\x05\x44\x65lta\x12\x11\n\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\"n\n\x08\x46inished\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .tandem.generate.v1.FinishReason\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x15\n\rcached_tokens\x18\x03 \x01(\x05\"@\n\x12LoadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0f\n\x07\x63leared\x18\x03 \x01(\x08\"C\n\x13LoadAdapterResponse\x12,\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x1b.tandem.generate.v1.Adapter\"$\n\x14UnloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15UnloadAdapterResponse\"<\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x14ListAdaptersResponse\x12-\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1b.tandem.generate.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc4\x01\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x12\n\nbase_model\x18\x04 \x01(\t\x12\x16\n\x0e\x64ocument_count\x18\x05 \x01(\x05\x12\x0f\n\x07\x63leared\x18\x06 \x01(\x08\x12\r\n\x05owner\x18\x07 \x01(\t\x12\r\n\x05stale\x18\x08 \x01(\x08\x12\x1c\n\x14\x64\x65leted_document_ids\x18\t \x03(\t\x12\x14\n\x0c\x65rased_users\x18\n \x03(\t*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32s\n\x0fGenerateService\x12`\n\x08Generate\x12#.tandem.generate.v1.GenerateRequest\x1a$.tandem.generate.v1.GenerateResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x30\x01\x32\xce\x02\n\x0e\x41\x64\x61pterService\x12\x64\n\x0bLoadAdapter\x12&.tandem.generate.v1.LoadAdapterRequest\x1a\'.tandem.generate.v1.LoadAdapterResponse\"\x04\x88\xe7\x18\x04\x12j\n\rUnloadAdapter\x12(.tandem.generate.v1.UnloadAdapterRequest\x1a).tandem.generate.v1.UnloadAdapterResponse\"\x04\x88\xe7\x18\x04\x12j\n\x0cListAdapters\x12\'.tandem.generate.v1.ListAdaptersRequest\x1a(.tandem.generate.v1.ListAdaptersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/generate/v1/generate_service.proto\x12\x12tandem.generate.v1\x1a\x1dtandem/common/v1/access.proto\"\xf9\x01\n\x0fGenerateRequest\x12\x19\n\x0cinstructions\x18\x01 \x01(\tB\x03\x80\x01\x01\x12)\n\x07history\x18\x02 \x03(\x0b\x32\x18.tandem.generate.v1.Turn\x12\x34\n\x08passages\x18\x03 \x03(\x0b\x32\".tandem.generate.v1.ContextPassage\x12\x15\n\x08question\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07\x61\x64\x61pter\x18\x05 \x01(\t\x12.\n\x08sampling\x18\x06 \x01(\x0b\x32\x1c.tandem.generate.v1.Sampling\x12\x12\n\nrestricted\x18\x07 \x01(\x08\"2\n\x04Turn\x12\x15\n\x08question\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06\x61nswer\x18\x02 \x01(\tB\x03\x80\x01\x01\"7\n\x0e\x43ontextPassage\x12\x12\n\x05title\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x11\n\x04text\x18\x02 \x01(\tB\x03\x80\x01\x01\"P\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x02\x12\r\n\x05top_p\x18\x03 \x01(\x02\x12\x0c\n\x04seed\x18\x04 \x01(\x03\"\x9a\x01\n\x10GenerateResponse\x12,\n\x07started\x18\x01 \x01(\x0b\x32\x1b.tandem.generate.v1.Started\x12(\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x19.tandem.generate.v1.Delta\x12.\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1c.tandem.generate.v1.Finished\"\x87\x01\n\x07Started\x12\x13\n\x06prompt\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x05\x12\x15\n\rpassages_used\x18\x03 \x01(\x05\x12\x12\n\nturns_used\x18\x04 \x01(\x05\x12\r\n\x05model\x18\x05 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x06 \x01(\t\"*\n\x05\x44\x65lta\x12\x11\n\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\"n\n\x08\x46inished\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .tandem.generate.v1.FinishReason\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x15\n\rcached_tokens\x18\x03 \x01(\x05\"E\n\x12LoadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x03uri\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07\x63leared\x18\x03 \x01(\x08\"C\n\x13LoadAdapterResponse\x12,\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x1b.tandem.generate.v1.Adapter\"$\n\x14UnloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15UnloadAdapterResponse\"<\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x14ListAdaptersResponse\x12-\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1b.tandem.generate.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc4\x01\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x12\n\nbase_model\x18\x04 \x01(\t\x12\x16\n\x0e\x64ocument_count\x18\x05 \x01(\x05\x12\x0f\n\x07\x63leared\x18\x06 \x01(\x08\x12\r\n\x05owner\x18\x07 \x01(\t\x12\r\n\x05stale\x18\x08 \x01(\x08\x12\x1c\n\x14\x64\x65leted_document_ids\x18\t \x03(\t\x12\x14\n\x0c\x65rased_users\x18\n \x03(\t*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x32s\n\x0fGenerateService\x12`\n\x08Generate\x12#.tandem.generate.v1.GenerateRequest\x1a$.tandem.generate.v1.GenerateResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x30\x01\x32\xce\x02\n\x0e\x41\x64\x61pterService\x12\x64\n\x0bLoadAdapter\x12&.tandem.generate.v1.LoadAdapterRequest\x1a\'.tandem.generate.v1.LoadAdapterResponse\"\x04\x88\xe7\x18\x04\x12j\n\rUnloadAdapter\x12(.tandem.generate.v1.UnloadAdapterRequest\x1a).tandem.generate.v1.UnloadAdapterResponse\"\x04\x88\xe7\x18\x04\x12j\n\x0cListAdapters\x12\'.tandem.generate.v1.ListAdaptersRequest\x1a(.tandem.generate.v1.ListAdaptersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTED'].fields_by_name['prompt']._serialized_options = b'\200\001\001'
   _globals['_DELTA'].fields_by_name['text']._loaded_options = None
   _globals['_DELTA'].fields_by_name['text']._serialized_options = b'\200\001\001'
+  _globals['_LOADADAPTERREQUEST'].fields_by_name['uri']._loaded_options = None
+  _globals['_LOADADAPTERREQUEST'].fields_by_name['uri']._serialized_options = b'\200\001\001'
   _globals['_GENERATESERVICE'].methods_by_name['Generate']._loaded_options = None
   _globals['_GENERATESERVICE'].methods_by_name['Generate']._serialized_options = b'\220\002\001\210\347\030\001'
   _globals['_ADAPTERSERVICE'].methods_by_name['LoadAdapter']._loaded_options = None
@@ -56,8 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADAPTERSERVICE'].methods_by_name['UnloadAdapter']._serialized_options = b'\210\347\030\004'
   _globals['_ADAPTERSERVICE'].methods_by_name['ListAdapters']._loaded_options = None
   _globals['_ADAPTERSERVICE'].methods_by_name['ListAdapters']._serialized_options = b'\220\002\001\210\347\030\001'
-  _globals['_FINISHREASON']._serialized_start=1545
-  _globals['_FINISHREASON']._serialized_end=1640
+  _globals['_FINISHREASON']._serialized_start=1550
+  _globals['_FINISHREASON']._serialized_end=1645
   _globals['_GENERATEREQUEST']._serialized_start=97
   _globals['_GENERATEREQUEST']._serialized_end=346
   _globals['_TURN']._serialized_start=348
@@ -75,21 +77,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINISHED']._serialized_start=878
   _globals['_FINISHED']._serialized_end=988
   _globals['_LOADADAPTERREQUEST']._serialized_start=990
-  _globals['_LOADADAPTERREQUEST']._serialized_end=1054
-  _globals['_LOADADAPTERRESPONSE']._serialized_start=1056
-  _globals['_LOADADAPTERRESPONSE']._serialized_end=1123
-  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1125
-  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1161
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1163
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1186
-  _globals['_LISTADAPTERSREQUEST']._serialized_start=1188
-  _globals['_LISTADAPTERSREQUEST']._serialized_end=1248
-  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1250
-  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1344
-  _globals['_ADAPTER']._serialized_start=1347
-  _globals['_ADAPTER']._serialized_end=1543
-  _globals['_GENERATESERVICE']._serialized_start=1642
-  _globals['_GENERATESERVICE']._serialized_end=1757
-  _globals['_ADAPTERSERVICE']._serialized_start=1760
-  _globals['_ADAPTERSERVICE']._serialized_end=2094
+  _globals['_LOADADAPTERREQUEST']._serialized_end=1059
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=1061
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=1128
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1130
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1166
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1168
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1191
+  _globals['_LISTADAPTERSREQUEST']._serialized_start=1193
+  _globals['_LISTADAPTERSREQUEST']._serialized_end=1253
+  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1255
+  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1349
+  _globals['_ADAPTER']._serialized_start=1352
+  _globals['_ADAPTER']._serialized_end=1548
+  _globals['_GENERATESERVICE']._serialized_start=1647
+  _globals['_GENERATESERVICE']._serialized_end=1762
+  _globals['_ADAPTERSERVICE']._serialized_start=1765
+  _globals['_ADAPTERSERVICE']._serialized_end=2099
 # @@protoc_insertion_point(module_scope)
