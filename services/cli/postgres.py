@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# It would write the rows that a constraint refuses, and the statements that fail.
-QUIET = ("-c", "log_error_verbosity=terse", "-c", "log_min_error_statement=panic")
+# Its errors hold the values and the statements that they are about; whoever sent those says what failed.
+QUIET = ("log_min_messages=log", "log_min_error_statement=panic", "log_error_verbosity=terse")
 # The system's limit is 107 bytes on Linux and 103 on macOS, the socket's name included.
 MAX_SOCKET_FOLDER_BYTES = 85
 
@@ -44,7 +44,11 @@ def main(data: Path) -> None:
         os.setgroups([])
         os.setgid(owner.pw_gid)
         os.setuid(owner.pw_uid)
-    os.execv(program, [program, "-D", str(data.resolve()), "-h", "", "-k", str(sockets), *QUIET])  # noqa: S606 - no shell is wanted
+    os.execv(program, [program, "-D", str(data.resolve()), "-h", "", "-k", str(sockets), *_options()])  # noqa: S606 - no shell is wanted
+
+
+def _options() -> list[str]:
+    return [word for option in QUIET for word in ("-c", option)]
 
 
 def _prepare(data: Path) -> Any:

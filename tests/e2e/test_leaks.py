@@ -350,7 +350,7 @@ def _without_a_good_credential(world: World) -> None:
         made.secret,
         wrong,
         garbage,
-        f"tandem_{garbage}_{garbage}",
+        f"tk_{garbage}_{garbage}",
         forged,
         f"{garbage}.{garbage}.{garbage}",
         f"{head}.{garbage}{rest}",
@@ -461,13 +461,14 @@ def _strange(text: str) -> Struct:
 def _at_the_command_line(world: World) -> None:
     garbage, new = world.canaries.new("garbage"), world.canaries.new
     world.command("search", new("query"), TANDEM_API_KEY=garbage)
-    world.command("ask", new("question"), TANDEM_API_KEY=f"tandem_{garbage}_{garbage}")
+    world.command("ask", new("question"), TANDEM_API_KEY=f"tk_{garbage}_{garbage}")
     world.command("key", "list", TANDEM_API_KEY=world.token(exp=1))
     world.command("source", "status", "nothing", TANDEM_API_KEY=_secret_of(world.tenant.application))
 
 
 def _break_parts(world: World) -> None:
     """Kill one part after another while everything is called."""
+    before = len(world.errors)
     for name in VICTIMS:
         unit = world.tandem.unit(name)
         restarts = unit.restarts
@@ -479,15 +480,14 @@ def _break_parts(world: World) -> None:
         for each in calling:
             each.start()
         try:
-            before = len(world.errors)
             kill_9(unit.process.pid)
             world.tandem.wait(lambda name=name, restarts=restarts: world.tandem.unit(name).restarts > restarts)
-            world.tandem.wait(lambda before=before, name=name: len(world.errors) > before or name == "broker")
             world.tandem.wait_until_healthy()
         finally:
             done.set()
             for each in calling:
                 each.join()
+    assert len(world.errors) > before
     world.tenant.until(lambda: not [each for each in _pending(world) if each.external_id == "broken part"])
 
 
