@@ -35,7 +35,7 @@ SELECT document_id, CASE reader_set WHEN '' THEN $4 = ANY(readers) ELSE {_MEMBER
 FROM ingest.readable_documents AS document
 WHERE tenant_id = $1 AND document_id = ANY($2) AND CASE reader_set
 WHEN '' THEN EXISTS (SELECT FROM unnest(readers) AS reader WHERE reader = ANY($3)) ELSE {_MEMBER.format("$3")} END
-"""  # noqa: S608 - of constants
+"""  # of constants  # noqa: S608  # nosec B608
 _EXISTING = "SELECT document_id FROM ingest.readable_documents WHERE tenant_id = $1 AND document_id = ANY($2)"
 _SETS = "SELECT DISTINCT set_id FROM ingest.reader_sets WHERE tenant_id = $1 AND member = ANY($2)"
 
