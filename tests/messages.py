@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 
 MAX_DEPTH = 5
 CANDIDATES = 8
+# Of one name, the first and the last that were seen: what came first may be used up already.
+OF_ONE_NAME = 3
 # Where in a message a value is: the fields on the way to it.
 Place = tuple[FieldDescriptor, ...]
 
@@ -120,15 +122,26 @@ class Pool:
         rows = itertools.zip_longest(*(self.values[stem] for stem in stems))
         return [value for row in rows for value in row if isinstance(value, kind)]
 
+    def candidates(self, each: FieldDescriptor) -> list[Any]:
+        """Return values to try in a field: some that were seen under its name, and one of each other name."""
+        found = self.fitting(each)
+        named = [value for value in found if any(value in self.values[stem] for stem in self._named(each))]
+        return list(dict.fromkeys((*named[:OF_ONE_NAME], *named[-OF_ONE_NAME:], *found[:CANDIDATES])))
+
     def best(self, each: FieldDescriptor) -> Any:
         """Return a value that was seen under the same name, or None."""
         found = self.fitting(each)
-        stems = [stem for stem in self.values if _distance(each, stem) < len(_DISTANCES)]
-        return found[0] if found and stems else None
+        return found[0] if found and self._named(each) else None
+
+    def _named(self, each: FieldDescriptor) -> list[str]:
+        return [stem for stem in self.values if _distance(each, stem) < len(_DISTANCES)]
 
 
 def stem_of(each: FieldDescriptor) -> str:
     """Return what a field is about: `source` for `source`, `source_id` and a Source's `name`."""
+    if each.GetOptions().debug_redact:
+        # A text or a credential names nothing, whatever its field is called.
+        return f"{each.name} text"
     if each.name in {"name", "names"}:
         return each.containing_type.name.lower()
     return each.name.removesuffix("s").removesuffix("_id")
@@ -224,9 +237,9 @@ def _candidates(place: Place, pool: Pool) -> list[Any]:
     if each.enum_type is not None:
         return [value.number for value in each.enum_type.values if value.number]
     if each.type == FieldDescriptor.TYPE_BYTES:
-        return pool.fitting(each)[:CANDIDATES] or [b"content"]
+        return pool.candidates(each) or [b"content"]
     if each.type == FieldDescriptor.TYPE_STRING:
-        return pool.fitting(each)[:CANDIDATES]
+        return pool.candidates(each)
     if each.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return [True]
     return [1]

@@ -40,6 +40,18 @@ def test_a_name_is_that_of_what_the_message_is_about():
     assert requests[1].name == "token-of-the-wiki"
 
 
+def test_a_credential_is_no_name_though_its_field_is_called_like_one():
+    pool = pool_of(*(gateway.CreateApiKeyResponse(secret=f"tk_{number}") for number in range(9)), SECRET)
+    assert filled(secrets.DeleteSecretRequest.DESCRIPTOR, pool, 2)[1].name == "token-of-the-wiki"
+    assert "tk_8" in pool.texts()
+
+
+def test_of_one_name_the_first_and_the_last_are_tried():
+    pool = pool_of(*(gateway.ApiKey(key_id=f"k{number}") for number in range(20)), SOURCE, SECRET)
+    tried = [request.key_id for request in filled(gateway.RevokeApiKeyRequest.DESCRIPTOR, pool, 40)]
+    assert {"k0", "k19", "house", "token-of-the-wiki"} <= set(tried)
+
+
 def test_nested_and_repeated_fields_are_filled():
     pool = pool_of(SOURCE, ingest.PushedDocument(external_id="d-1", title="Prices", readers=["user:ada"]))
     request = filled(ingest.PushDocumentsRequest.DESCRIPTOR, pool, 2)[1]
