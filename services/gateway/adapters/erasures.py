@@ -6,7 +6,22 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Index, Row, String, Table, func, select, text, tuple_, update
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Index,
+    Row,
+    String,
+    Table,
+    column,
+    delete,
+    func,
+    select,
+    table,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -211,11 +226,11 @@ async def _forget_person(session: AsyncSession, erasure: Erasure) -> dict[str, i
 
 
 async def _forget_tenant(session: AsyncSession, erasure: Erasure) -> dict[str, int]:
-    values = {"tenant": erasure.tenant_id}
-    statements = {
-        kind: text(f"DELETE FROM gateway.{kind} WHERE tenant_id = :tenant") for kind in _OWN
-    }  # the names above  # noqa: S608  # nosec B608
-    return {kind: await _count(session, statement, values) for kind, statement in statements.items()}
+    removed = {}
+    for kind in _OWN:
+        own = table(kind, column("tenant_id"), schema=METADATA.schema)
+        removed[kind] = await _count(session, delete(own).where(own.c.tenant_id == erasure.tenant_id), {})
+    return removed
 
 
 async def _count(session: AsyncSession, statement: Any, values: dict[str, Any]) -> int:
