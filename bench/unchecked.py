@@ -1,8 +1,8 @@
 """A gateway and a retrieval that let everybody read everything: what a search costs without any check.
 
-Run as `python -m bench.unchecked gateway ADDRESS RETRIEVE` or `retrieve ADDRESS EMBED MILVUS`, with
+Run as `python -m bench.unchecked gateway ADDRESS RETRIEVE DATABASE` or `retrieve ADDRESS EMBED MILVUS`, with
 TANDEM_IDENTITY_KEY. The code is the platform's, but for its authentication, its filter over
-principals, and its look into the manifest.
+principals, and its look into the manifest; quotas and the audit log are there.
 """
 
 import asyncio
@@ -14,19 +14,30 @@ from collections.abc import AsyncIterator, Collection, Iterator
 
 import grpc
 import uvloop
-from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
-from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc as retrieve_rpc
 
 from bench.platform import Platform, free_address, wait_for_port
+from services.cli import postgres
 from services.cli.home import Home
 from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing, open_channel
-from services.common.identity import EVERYONE, Identity, IdentitySigner, caller
+from services.common.database import open_database
+from services.common.identity import EVERYONE, Identity, IdentitySigner
 from services.common.index import open_milvus
 from services.common.interceptors import RpcInterceptor, signed_by
+from services.common.placements import Placement
+from services.common.quotas import UNLIMITED, Quotas, TenantQuotas
 from services.common.server import OPTIONS
+from services.common.settings import SHARED
+from services.gateway.adapters.audit import PostgresAudit
+from services.gateway.adapters.audit_writer import AuditWriter
+from services.gateway.adapters.engines import Engines
+from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA
+from services.gateway.adapters.quotas import Meter, open_storage
+from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.servicer.answers import GatewayServicer, Oversight
+from services.gateway.servicer.witness import Witness
 from services.retrieve.adapters import milvus
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.servicer import RetrieveServicer
@@ -45,17 +56,11 @@ class Everything:
         return dict.fromkeys(document_ids, True)
 
 
-class Gateway(rpc.GatewayServiceServicer):
-    """Searches for somebody."""
+class Shared:
+    """Says that every tenant is in the shared place."""
 
-    def __init__(self, retrieve: retrieve_rpc.RetrieveServiceStub, outgoing: Outgoing) -> None:
-        self._retrieve = retrieve
-        self._outgoing = outgoing
-
-    async def Search(self, request: pb.SearchRequest, context: grpc.aio.ServicerContext) -> pb.SearchResponse:
-        wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k)
-        found = await self._retrieve.Retrieve(wanted, **self._outgoing(caller(), context, SECONDS))
-        return pb.SearchResponse(passages=found.passages, index_version=found.index_version, model=found.model)
+    async def of(self, identity: Identity) -> Placement:
+        return Placement()
 
 
 @contextlib.asynccontextmanager
@@ -69,13 +74,16 @@ async def unchecked_gateway(platform: Platform) -> AsyncIterator[rpc.GatewayServ
 @contextlib.contextmanager
 def _running(platform: Platform) -> Iterator[str]:
     gateway, retrieve = free_address(), free_address()
-    command = [sys.executable, "-m", "bench.unchecked"]
+    command, database = (
+        [sys.executable, "-m", "bench.unchecked"],
+        postgres.url_of(Home(platform.home).data / "postgres"),
+    )
     environment = {**os.environ, "TANDEM_IDENTITY_KEY": Home(platform.home).identity_key()}
     with (
         subprocess.Popen(
             [*command, "retrieve", retrieve, platform.embed, platform.milvus_uri], env=environment
         ) as first,
-        subprocess.Popen([*command, "gateway", gateway, retrieve], env=environment) as second,
+        subprocess.Popen([*command, "gateway", gateway, retrieve, database], env=environment) as second,
     ):
         try:
             wait_for_port(retrieve)
@@ -86,15 +94,26 @@ def _running(platform: Platform) -> Iterator[str]:
             first.terminate()
 
 
-async def _serve_gateway(address: str, retrieve: str) -> None:
+async def _serve_gateway(address: str, retrieve: str, database: str) -> None:
     async def anybody(_metadata: object) -> Identity:
         return SOMEBODY
 
-    async with open_channel(retrieve) as channel:
-        servicer = Gateway(retrieve_rpc.RetrieveServiceStub(channel), Outgoing(_signer()))
-        server = grpc.aio.server(interceptors=[RpcInterceptor(anybody)], options=OPTIONS)
+    async def unlimited(_key_id: str) -> Quotas:
+        return UNLIMITED
+
+    async with open_channel(retrieve) as channel, open_database(database, MIGRATIONS, SCHEMA) as sessions:
+        channels = Channels(channel, channel, Engines({SHARED: channel}, Shared()), channel, channel)
+        services = Services(channels, Outgoing(_signer()), Limits(SECONDS, SECONDS, SECONDS))
+        writer = AuditWriter(PostgresAudit(sessions).add)
+        witness = Witness(writer)
+        meter = Meter(open_storage("async+memory://"), TenantQuotas(), unlimited)
+        # Only searches are made: who answers, and where that is recorded, is not there.
+        servicer = GatewayServicer(services, None, None, Oversight(meter, witness))
+        server = grpc.aio.server(interceptors=[RpcInterceptor(anybody, witness)], options=OPTIONS)
         rpc.add_GatewayServiceServicer_to_server(servicer, server)
-        await _until_ended(server, address)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(writer.run())
+            tasks.create_task(_until_ended(server, address))
 
 
 async def _serve_retrieve(address: str, embed: str, milvus_uri: str) -> None:
