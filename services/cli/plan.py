@@ -1,5 +1,6 @@
 """Which processes a platform is made of, and in what order they start and stop."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -121,7 +122,13 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
     cache = (choices.cache or home.cache).resolve()
     bus, blobs, milvus = at.of("broker"), str(home.data / "blobs"), f"http://{at.of('milvus')}"
     wired = {
-        "ingest": {"DATABASE_URL": database, "BUS": bus, "BLOBS": blobs, "EMBED_ADDRESS": at.of("embed")},
+        "ingest": {
+            "DATABASE_URL": database,
+            "BUS": bus,
+            "BLOBS": blobs,
+            "EMBED_ADDRESS": at.of("embed"),
+            "FILE_REFUSED": json.dumps([str(home.root)]),
+        },
         "embed": {
             "DATABASE_URL": database,
             "BUS": bus,

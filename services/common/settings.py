@@ -21,7 +21,7 @@ class Place(BaseModel):
     milvus_token: SecretStr = Field(SecretStr(""), description="Its user:password, where it asks.")
     milvus_database: str = Field("", description="The database in it; milvus-lite has none.")
     generate_address: str = Field("", description="host:port of the place's own engine; empty means the shared one.")
-    tenant: str = Field(min_length=1, description="The one tenant that may move here.")
+    tenant: str = Field(pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$", description="The one tenant that may move here.")
 
 
 class PlatformSettings(BaseSettings):

@@ -66,7 +66,11 @@ class _Feeder:
         """Read ahead while there is room, and commit, for ever."""
         while True:
             poll = partial(_poll, consumer, max_records, has_room=self._schedule.has_room)
-            for record in records_of(await to_its_end(poll)):
+            records = records_of(await to_its_end(poll))
+            if records and self._releasing:
+                # A rebalance that did not wait any longer: what is forgotten at its end must come again.
+                raise RebalanceInProgressError
+            for record in records:
                 self._schedule.add(arrival_of(record))
             AHEAD_RECORDS.set(self._schedule.records)
             AHEAD_BYTES.set(self._schedule.bytes)

@@ -8,7 +8,9 @@ from datetime import datetime
 
 import grpc
 import structlog
+from sqlalchemy.exc import DBAPIError
 
+from services.common.faults import described
 from services.gateway.adapters.erasers import Eraser
 from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.services import ServiceUnavailable
@@ -61,6 +63,9 @@ class ErasureRunner:
                 await self.look()
             except* StoreUnavailable:
                 log.warning("erasures_wait_for_the_database")
+            except* DBAPIError as errors:
+                # Such as a deadlock with who writes the directory meanwhile: the next look tries again.
+                log.warning("erasure_tried_again", error=described(errors.exceptions[0]))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.round_seconds):
                     await self._begun.wait()

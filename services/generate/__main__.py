@@ -46,7 +46,7 @@ async def main() -> None:
     key = platform.identity_key.get_secret_value().encode()
     async with contextlib.AsyncExitStack() as stack:
         engine, tokenizer, base = _parts(settings, stack)
-        files = AdapterFiles(settings.cache, base, settings.adapter_protocols)
+        files = AdapterFiles(settings.cache, base, settings.adapter_protocols, settings.adapter_roots)
         shelf = AdapterShelf(engine, files.fetch, settings.max_cpu_loras)
         packer = PromptPacker(tokenizer, settings.max_model_len, settings.instructions)
         admission = Admission(settings.max_running, settings.max_waiting)

@@ -26,8 +26,10 @@ class Erasure:
         Raises:
             PermissionsUnavailable, StoreUnavailable, EngineDead: a repeat is needed.
         """
-        await self.people.add(identity, principals)
-        await self.engine.forget_prompts()
+        if await self.people.among(identity, principals) != set(principals):
+            # Once: it interrupts every answer that is being written.
+            await self.engine.forget_prompts()
+            await self.people.add(identity, principals)
         adapters = {name: loaded.adapter for name, loaded in self.shelf.adapters(identity).items()}
         return [name for name, gone in (await self.lineages.gone(identity, adapters)).items() if gone.stale]
 

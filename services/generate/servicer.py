@@ -9,6 +9,7 @@ from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.generate.v1 import generate_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2_grpc as pb_grpc
 
+from services.common.access import Role
 from services.common.erasing import subjects_of
 from services.common.errors import ServiceError
 from services.common.identity import Identity, caller
@@ -152,7 +153,7 @@ def _sampling(sampling: pb.Sampling) -> Sampling:
 
 
 def _adapter(name: str, loaded: Loaded, gone: Gone) -> pb.Adapter:
-    adapter = loaded.adapter
+    adapter, trains = loaded.adapter, {Role.TRAINER, Role.ADMIN} & caller().roles
     return pb.Adapter(
         name=name,
         digest=adapter.digest,
@@ -160,8 +161,8 @@ def _adapter(name: str, loaded: Loaded, gone: Gone) -> pb.Adapter:
         base_model=adapter.base_model,
         document_count=len(adapter.lineage.documents),
         cleared=loaded.cleared,
-        owner=loaded.owner,
+        owner=loaded.owner if trains else "",
         stale=gone.stale,
-        deleted_document_ids=gone.document_ids[:MAX_DELETED],
-        erased_users=gone.users,
+        deleted_document_ids=gone.document_ids[:MAX_DELETED] if trains else (),
+        erased_users=gone.users if trains else (),
     )

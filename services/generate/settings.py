@@ -41,6 +41,11 @@ class Settings(ServerSettings):
     engine_options: dict[str, Any] = Field(
         default_factory=dict, description="More fields of vLLM's AsyncEngineArgs, as JSON; they override the others."
     )
+    adapter_roots: tuple[str, ...] = Field(
+        ("",),
+        description="What an adapter's URI must begin with, as a JSON list; {tenant} stands for the caller's tenant. "
+        "Narrow it where tenants do not trust each other.",
+    )
     adapter_protocols: tuple[str, ...] = Field(
         ("file", "s3", "gs", "gcs", "az", "abfs"), description="Kinds of URL that adapters are read from."
     )

@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import grpc
 from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
@@ -95,7 +94,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
     contents, sweeper = Contents(blobs, sessions, now), Sweeper(sessions, blobs, now)
     steps = Steps(outbox, now, sweeper.wake)
     acl, envelope = Acl(sessions, steps), Envelope(keys_of(SecretsSettings()))
-    connect = partial(connector_of, settings.file_roots)
+    connect = partial(connector_of, settings)
     manifest, catalog = Manifest(sessions, steps, max_bytes, platform.quotas), Catalog(sessions, now)
     syncer = Syncer(catalog, manifest, contents, connect, max_bytes)
     runner = SourceRunner(catalog, syncer, connect)
@@ -104,7 +103,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
     subscription = Subscription(settings.bus, (DOCUMENTS_INDEXED,), "ingest", security=platform.bus_options)
 
     async def check(config: FilesConfig) -> None:
-        await FilesConnector(config, settings.file_roots).check()
+        await FilesConnector(config, settings.file_roots, settings.file_refused).check()
 
     parts = Parts(catalog, manifest, syncer, runner, contents, acl, check)
     servicer, secrets = IngestServicer(parts, now, max_bytes), SecretServicer(sessions, envelope, now)
@@ -137,7 +136,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
     )
 
 
-def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector:
+def connector_of(settings: Settings, source: Source) -> FilesConnector:
     """Return the connector of a source.
 
     Raises:
@@ -145,7 +144,7 @@ def connector_of(file_roots: tuple[Path, ...], source: Source) -> FilesConnector
     """
     if source.config is None:
         raise InvalidSourceConfig("the source has nothing to connect to", kind=source.kind)
-    return FilesConnector(source.config, file_roots)
+    return FilesConnector(source.config, settings.file_roots, settings.file_refused)
 
 
 async def relay(outbox: Outbox, sessions: Sessions, bus: str, security: BusSecurity) -> None:

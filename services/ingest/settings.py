@@ -21,6 +21,9 @@ class Settings(ServerSettings):
     republish_seconds: float = Field(
         30.0, gt=0, description="How long the index may owe an answer before its change is published again."
     )
+    file_refused: tuple[Path, ...] = Field(
+        (), description="Folders that no source may read from: the platform's own, with its keys. A JSON list."
+    )
     file_roots: tuple[Path, ...] = Field(
         (Path("/"),),
         description='Folders on this host that "files" sources may lie in, as a JSON list. '

@@ -15,14 +15,13 @@ from services.cli.session import Session
 from services.cli.views import sources as views
 from services.cli.views.tables import counted
 
-EVERYONE = "everyone"
 SYNC_SECONDS = 600.0
 POLL_SECONDS = 0.3
 
 SourceName = Annotated[str, typer.Argument(metavar="NAME", help="The source's name or id.")]
 Readers = Annotated[
     list[str] | None,
-    typer.Option("--readers", help="Who may read: everyone (the default), user:ID, group:ID; may be given again."),
+    typer.Option("--readers", help="Who may read: everyone, user:ID, group:ID; may be given again; or else you alone."),
 ]
 
 
@@ -69,7 +68,7 @@ def name_of(path: Path) -> str:
 
 def _create(session: Session, request: pb.CreateSourceRequest, readers: list[str] | None) -> None:
     request.request_id = uuid.uuid4().hex
-    request.readers.extend(readers or [EVERYONE])
+    request.readers.extend(readers or ())
     source = session.gateway.call(session.gateway.sources.CreateSource, request, SYNC_SECONDS).source
     session.output.show({"source": plain(source)}, lambda: f"source {source.name} added ({source.source_id})")
 

@@ -19,7 +19,8 @@ PREFIX = "tk"
 MAX_NAME_CHARS = 100
 DEFAULT_ROLES: Roles = frozenset({Role.READER, Role.RATER})
 
-_TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A folder of contents has this name: it is neither "." nor "..".
+_TENANT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _KEY_ID_BYTES = 8
 _SECRET_BYTES = 32
 _TAG_BYTES = 8

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from services.common.access import Role, Roles
-from services.gateway.domain.keys import DEFAULT_ROLES, CredentialInvalid
+from services.gateway.domain.keys import DEFAULT_ROLES, CredentialInvalid, tenant_id_of
 from services.gateway.domain.people import MAX_PRINCIPALS, Person, TooManyPrincipals, is_id
 
 MAX_TOKEN_CHARS = 16_384
@@ -24,7 +24,7 @@ KEY_TYPES = {
     "EdDSA": "OKP",
 }
 # An address that its owner has not shown to be theirs.
-_UNVERIFIED = (False, "false")
+_VERIFIED = (True, "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Issuer:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the configuration is one that can be safe."""
+        tenant_id_of(self.tenant)
         if not (self.issuer and self.audience and self.subject_claim):
             raise ValueError("an issuer has an issuer, an audience and a subject_claim")
         if not is_safe(self.jwks_uri or self.issuer):
@@ -150,11 +151,11 @@ def verified(token: str, issuer: Issuer, key: Mapping[str, Any]) -> Verified:
 
 
 def _verified(claims: Mapping[str, Any], issuer: Issuer) -> Verified:
-    proven = claims.get("email_verified") not in _UNVERIFIED
+    proven = claims.get("email_verified") in _VERIFIED
     subject = claims.get(issuer.subject_claim)
     if not isinstance(subject, str) or not is_id(subject) or (issuer.subject_claim == "email" and not proven):
         raise CredentialInvalid("the credential is not valid")
-    said = [claims.get(claim) for claim in issuer.alias_claims if proven]
+    said = [claims.get(claim) for claim in issuer.alias_claims if proven or claim != "email"]
     aliases = [alias for alias in said if isinstance(alias, str) and is_id(alias)]
     names = tuple(dict.fromkeys((subject, *aliases)))
     return Verified(Person(issuer.tenant, names, _groups(claims, issuer)), _roles(claims, issuer), int(claims["exp"]))

@@ -29,14 +29,19 @@ _LIMITS = {CONFIG: MAX_CONFIG_BYTES, WEIGHTS: MAX_WEIGHTS_BYTES, LINEAGE: MAX_LI
 _PICKLES = {"adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "adapter_model.pkl"}
 
 
+# Stands in a root for the id of the caller's tenant.
+TENANT = "{tenant}"
+
+
 class AdapterFiles:
     """Fetches adapters for one base model."""
 
-    def __init__(self, cache: Path, base: BaseModel, protocols: Sequence[str]) -> None:
-        """`protocols` are the kinds of URL that may be read; a bare path is "file"."""
+    def __init__(self, cache: Path, base: BaseModel, protocols: Sequence[str], roots: Sequence[str] = ("",)) -> None:
+        """`protocols` are the kinds of URL that may be read; a bare path is "file". URIs begin with one of `roots`."""
         self._cache = cache / "adapters"
         self._base = base
         self._protocols = frozenset(protocols)
+        self._roots = roots
 
     def fetch(self, identity: Identity, uri: str) -> Adapter:
         """Copy the adapter at `uri` into the tenant's part of the cache, unless it is there, and return it. Blocks.
@@ -45,6 +50,7 @@ class AdapterFiles:
             AdapterNotFound: there is nothing at `uri`.
             InvalidAdapter: what is there is no adapter that the engine can run.
         """
+        self._check_place(identity, uri)
         files, root = self._opened(uri)
         aside = self._own(identity) / uuid.uuid4().hex
         aside.mkdir(parents=True)
@@ -64,6 +70,11 @@ class AdapterFiles:
     def _own(self, identity: Identity) -> Path:
         # Whatever a tenant's id holds, it is one folder's name.
         return self._cache / hashlib.sha256(identity.tenant_id.encode()).hexdigest()
+
+    def _check_place(self, identity: Identity, uri: str) -> None:
+        own = (root.replace(TENANT, identity.tenant_id) for root in self._roots)
+        if ".." in uri.split("/") or not any(uri.startswith(root) for root in own):
+            raise InvalidAdapter("the tenant's adapters are not read from such a place")
 
     def _opened(self, uri: str) -> tuple[Any, str]:
         protocol = uri.partition("://")[0] if "://" in uri else "file"

@@ -62,7 +62,7 @@ class VllmEngine:
         except EngineDeadError as error:
             raise EngineDead("the engine has stopped") from error
         except Exception as error:  # vLLM passes on whatever its worker raised
-            raise InvalidAdapter("the engine refuses the adapter", detail=str(error)[:300]) from error
+            raise InvalidAdapter("the engine refuses the adapter", detail=type(error).__name__) from error
 
     async def unload(self, adapter_id: int) -> None:
         with _death_told():

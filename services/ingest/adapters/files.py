@@ -45,8 +45,10 @@ class Root:
 class FilesConnector:
     """Scans, reads and watches the files of one source. Links are not followed out of it."""
 
-    def __init__(self, config: FilesConfig, allowed: Sequence[Path] = (Path("/"),)) -> None:
-        """`allowed` are the folders that sources may lie in.
+    def __init__(
+        self, config: FilesConfig, allowed: Sequence[Path] = (Path("/"),), refused: Sequence[Path] = ()
+    ) -> None:
+        """`allowed` are the folders that sources may lie in, `refused` those that nothing is read from.
 
         Raises:
             InvalidSourceConfig: a glob cannot be understood, or the path is not absolute.
@@ -56,6 +58,7 @@ class FilesConnector:
             raise InvalidSourceConfig("the path is not absolute")
         self._globs = Globs(config.include, config.exclude)
         self._allowed = allowed
+        self._refused = refused
 
     async def check(self) -> None:
         """Raise PathNotFound unless there is a folder or a file."""
@@ -95,7 +98,7 @@ class FilesConnector:
                 os.scandir(path).close()
         except (OSError, RuntimeError, ValueError) as error:
             raise PathGone(f"the path cannot be opened: {_words(error)}", path=self._path) from error
-        if not any(path.is_relative_to(folder.resolve()) for folder in self._allowed):
+        if not _is_within(path, self._allowed) or _is_within(path, self._refused):
             raise PathGone("the path is outside the folders that sources may lie in", path=self._path)
         if stat.S_ISDIR(status.st_mode):
             return Root(path, path, self._path, f"{status.st_dev}:{status.st_ino}")
@@ -112,10 +115,14 @@ class FilesConnector:
             paths = self._walk(root, root.path, unlisted)
         else:
             paths = self._named(root, only, unlisted)
-        entries = [entry for entry in (_entry(root, path) for path in paths) if entry]
+        entries = [entry for entry in (self._entry(root, path) for path in paths) if entry]
         if self._root().identity != root.identity:
             raise PathGone("the folder was replaced while it was scanned", path=self._path)
         return Listing(root.identity, {entry.external_id: entry for entry in entries}, tuple(unlisted))
+
+    def _entry(self, root: Root, path: Path) -> Entry | None:
+        entry = _entry(root, path)
+        return None if entry is None or _is_within(Path(entry.location), self._refused) else entry
 
     def _named(self, root: Root, names: Iterable[str], unlisted: list[str]) -> Iterator[Path]:
         for name in names:
@@ -164,6 +171,10 @@ class FilesConnector:
         if stat.S_ISDIR(status.st_mode):
             return {f"{name}/"}
         return {name} if self._globs.takes(name) else set()
+
+
+def _is_within(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _external_id(root: Root, path: Path) -> str:

@@ -7,6 +7,7 @@ from kafka.errors import KafkaConnectionError
 from kafka.structs import OffsetAndMetadata
 
 from services.common.bus import PARTITIONS, RATINGS, Record, open_producer
+from services.common.consuming import Subscription
 from services.common.pacing import GroupLag, GroupPace
 
 
@@ -19,7 +20,7 @@ class Clock:
 
 async def test_the_lag_is_what_was_written_and_not_committed(bus):
     group = uuid.uuid4().hex
-    lag = GroupLag(bus, group, RATINGS)
+    lag = GroupLag(Subscription(bus, (RATINGS,), group))
     async with open_producer(bus) as producer:
         before = lag.read()
         # One by one: of the last batch of a partition the broker of the tests counts one record only.

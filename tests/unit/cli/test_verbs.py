@@ -266,13 +266,13 @@ def test_a_limit_ends_a_list_that_has_no_end(tandem: Fixed):
     assert [each["interaction_id"] for each in listed] == ["0", "1", "2", "3", "4"]
 
 
-def test_a_folder_is_added_by_its_absolute_path_for_everyone_and_watched(tandem: Fixed, tmp_path, monkeypatch):
+def test_a_folder_is_added_by_its_absolute_path_for_who_adds_it_and_watched(tandem: Fixed, tmp_path, monkeypatch):
     (tmp_path / "wiki").mkdir()
     monkeypatch.chdir(tmp_path)
     assert tandem("source", "add", "files", "wiki", "--exclude", "*.tmp", "--exclude", "old/**").exit_code == 0
     request = tandem.sources.created
     assert request is not None
-    assert (request.name, request.kind, list(request.readers)) == ("wiki", "files", ["everyone"])
+    assert (request.name, request.kind, list(request.readers)) == ("wiki", "files", [])
     assert request.files.path == str(tmp_path / "wiki")
     assert request.files.watch
     assert list(request.files.exclude) == ["*.tmp", "old/**"]

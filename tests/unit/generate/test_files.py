@@ -250,3 +250,10 @@ def test_a_tenants_files_go_and_no_others(files, tmp_path):
     assert files.remove(ADA) == 0
     assert Path(theirs.folder).is_dir()
     assert not (tmp_path / "cache" / "adapters" / OWN).exists()
+
+
+@pytest.mark.parametrize("uri", ["/srv/rival/x", "/srv/acme/../rival/x", "/srv/acme-too/x", ""])
+def test_a_tenant_s_adapters_are_read_from_its_own_place_only(tmp_path, uri):
+    files = AdapterFiles(tmp_path / "cache", BASE, ("file",), ("/srv/{tenant}/",))
+    with pytest.raises(InvalidAdapter, match="such a place"):
+        files.fetch(Identity("acme", "user:ada", ()), uri)

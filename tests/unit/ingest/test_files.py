@@ -196,3 +196,16 @@ async def test_a_hint_may_be_a_file_a_folder_or_anything(tmp_path):
     assert hints == {"a.md", "gone.md", "gone.md/", "sub.v1/", "a.bin", "a.bin/"}
     assert connected._hints(root, {tmp_path}) is None
     assert connected._hints(root, {tmp_path / f"caf{files.UNDECODABLE}.md"}) is None
+
+
+async def test_nothing_of_a_refused_folder_is_read_by_whatever_way(tmp_path):
+    secret = tmp_path / "home"
+    secret.mkdir()
+    (secret / "identity.key").write_text("the key")
+    (tmp_path / "link.txt").symlink_to(secret / "identity.key")
+    (tmp_path / "fine.txt").write_text("fine")
+    for path in (secret, secret / "identity.key"):
+        with pytest.raises(PathNotFound):
+            await FilesConnector(FilesConfig(str(path)), (Path("/"),), (secret,)).check()
+    listing = await FilesConnector(FilesConfig(str(tmp_path)), (Path("/"),), (secret,)).scan()
+    assert set(listing.entries) == {"fine.txt"}

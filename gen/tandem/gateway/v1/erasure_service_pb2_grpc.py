@@ -68,8 +68,8 @@ class ErasureServiceServicer:
     """
 
     def EraseUser(self, request, context):
-        """EraseUser begins to remove a user: the directory's entry, documents that the user alone owns
-        or may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
+        """EraseUser begins to remove a user: the directory's entry, documents that the user brought, or
+        alone may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
         one.
 
         Errors: INVALID_ARGUMENT / INVALID_USER.

@@ -38,8 +38,8 @@ class ErasureServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ErasureServiceAsyncStub: ...
     EraseUser: _grpc.UnaryUnaryMultiCallable[_erasure_service_pb2.EraseUserRequest, _erasure_service_pb2.EraseUserResponse]
-    """EraseUser begins to remove a user: the directory's entry, documents that the user alone owns
-    or may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
+    """EraseUser begins to remove a user: the directory's entry, documents that the user brought, or
+    alone may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
     one.
 
     Errors: INVALID_ARGUMENT / INVALID_USER.
@@ -71,8 +71,8 @@ class ErasureServiceAsyncStub(ErasureServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EraseUser: _aio.UnaryUnaryMultiCallable[_erasure_service_pb2.EraseUserRequest, _erasure_service_pb2.EraseUserResponse]  # type: ignore[assignment]
-    """EraseUser begins to remove a user: the directory's entry, documents that the user alone owns
-    or may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
+    """EraseUser begins to remove a user: the directory's entry, documents that the user brought, or
+    alone may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
     one.
 
     Errors: INVALID_ARGUMENT / INVALID_USER.
@@ -107,8 +107,8 @@ class ErasureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _erasure_service_pb2.EraseUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_erasure_service_pb2.EraseUserResponse, _abc.Awaitable[_erasure_service_pb2.EraseUserResponse]]:
-        """EraseUser begins to remove a user: the directory's entry, documents that the user alone owns
-        or may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
+        """EraseUser begins to remove a user: the directory's entry, documents that the user brought, or
+        alone may read, vectors, contents, interactions and ratings. A repeat while one runs returns that
         one.
 
         Errors: INVALID_ARGUMENT / INVALID_USER.

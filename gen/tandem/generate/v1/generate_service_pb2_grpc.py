@@ -154,7 +154,7 @@ class AdapterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnloadAdapter(self, request, context):
-        """UnloadAdapter takes an adapter out of use; running streams end with it. A repeat
+        """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
         changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

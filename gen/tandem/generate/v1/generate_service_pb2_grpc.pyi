@@ -97,7 +97,7 @@ class AdapterServiceStub:
     the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
     """
     UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_generate_service_pb2.UnloadAdapterRequest, _generate_service_pb2.UnloadAdapterResponse]
-    """UnloadAdapter takes an adapter out of use; running streams end with it. A repeat
+    """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
     changes nothing.
     """
     ListAdapters: _grpc.UnaryUnaryMultiCallable[_generate_service_pb2.ListAdaptersRequest, _generate_service_pb2.ListAdaptersResponse]
@@ -123,7 +123,7 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
     """
     UnloadAdapter: _aio.UnaryUnaryMultiCallable[_generate_service_pb2.UnloadAdapterRequest, _generate_service_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
-    """UnloadAdapter takes an adapter out of use; running streams end with it. A repeat
+    """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
     changes nothing.
     """
     ListAdapters: _aio.UnaryUnaryMultiCallable[_generate_service_pb2.ListAdaptersRequest, _generate_service_pb2.ListAdaptersResponse]  # type: ignore[assignment]
@@ -158,7 +158,7 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generate_service_pb2.UnloadAdapterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generate_service_pb2.UnloadAdapterResponse, _abc.Awaitable[_generate_service_pb2.UnloadAdapterResponse]]:
-        """UnloadAdapter takes an adapter out of use; running streams end with it. A repeat
+        """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
         changes nothing.
         """
 
