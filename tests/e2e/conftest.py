@@ -46,7 +46,7 @@ def tandem(
     cache = pytestconfig.cache.mkdir("tandem-models")
     with home_in(tmp_path_factory.mktemp("platform"), seconds=550) as command:
         command.up("--cache", str(cache), TANDEM_TRACES=f"file:{traces}", GENERATE_MAX_TOKENS="48")
-        command.json("source", "add", "files", str(documents), "--name", "house")
+        command.json("source", "add", "files", str(documents), "--name", "house", "--readers", "everyone")
         command.json("wait", "--timeout", "120")
         yield command
 
