@@ -91,7 +91,8 @@ class Tandem:
             time.sleep(0.05)
 
     def wait_until_healthy(self) -> None:
-        self.wait(lambda: self.home.state() is not None and self.state().phase is Phase.HEALTHY)
+        """Wait until the platform has started, and each of its units serves: one that was killed serves again."""
+        self.wait(lambda: (state := self.home.state()) is not None and _is_whole(state))
 
     def living(self) -> list[psutil.Process]:
         """Every process of the home: what bears its mark, and what PostgreSQL started."""
@@ -102,6 +103,11 @@ class Tandem:
 
     def _argv(self, *arguments: str) -> list[str]:
         return [sys.executable, *self.program, *arguments, "--home", str(self.home.root)]
+
+
+def _is_whole(state: PlatformState) -> bool:
+    # The platform's own phase tells of its start, and stays.
+    return state.phase is Phase.HEALTHY and all(unit.phase is Phase.HEALTHY for unit in state.units)
 
 
 @contextlib.contextmanager

@@ -88,8 +88,14 @@ class Client:
     """Calls ingest as one caller of one tenant."""
 
     def __init__(self, address: str, tenant_id: str, subject: str = "key:1") -> None:
-        options = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_reconnect_backoff_ms", 200)]
-        self._channel = grpc.insecure_channel(address, options=[*options, ("grpc.initial_reconnect_backoff_ms", 100)])
+        options = {
+            "grpc.max_send_message_length": 64 << 20,
+            "grpc.initial_reconnect_backoff_ms": 100,
+            "grpc.max_reconnect_backoff_ms": 200,
+            # A new client must not be given the connection of an older one to a service that was killed since.
+            "grpc.use_local_subchannel_pool": 1,
+        }
+        self._channel = grpc.insecure_channel(address, options=list(options.items()))
         self._stub = rpc.IngestServiceStub(self._channel)
         self._signer = IdentitySigner(KEY.encode())
         self.tenant_id = tenant_id
