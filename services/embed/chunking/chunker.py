@@ -98,7 +98,7 @@ class Chunker:
         start, weight = pieces[0].span.start, pieces[0].weight
         for piece in pieces[1:]:
             together = max(weight + piece.weight, least_weight(Span(start, piece.span.end)))
-            if together <= budget:
+            if together <= budget and not piece.begins:
                 group.append(piece)
                 weight += piece.weight
                 continue

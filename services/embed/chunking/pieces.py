@@ -20,12 +20,16 @@ _SEPARATOR = re.compile(r"[\s|:-]+")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a block, or all of it; `header` is what must be repeated before it when it comes first."""
+    """Part of a block, or all of it; `header` is what must be repeated before it when it comes first.
+
+    One that `begins` comes after no other in its chunk.
+    """
 
     span: Span
     weight: int
     kind: BlockKind
     header: Span | None = None
+    begins: bool = False
 
 
 class Cutter:
@@ -78,7 +82,8 @@ class Cutter:
         room = budget - self.weights([header])[0] if header else budget
         for span, weight in self._cut(block.span, room, _CUTS[block.kind]):
             repeated = header if header and span.start >= header.end else None
-            yield Piece(span, weight, block.kind, repeated)
+            begins = block.kind is BlockKind.TURN and span.start == block.span.start
+            yield Piece(span, weight, block.kind, repeated, begins)
 
     def _header_of(self, block: Block, budget: int) -> Span | None:
         header = self._columns_of(block) if block.kind is BlockKind.TABLE else block.header

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Protocol
 
 from services.embed.chunking.blocks import Block, BlockKind, Span, lines_of
@@ -60,10 +60,10 @@ def code_of(document: ParsedDocument) -> Iterator[Section]:
         if not starts or (is_apart and not _CONTINUES.match(text, line.start)):
             starts.append(line.start)
         end = line.end
-    ends = [*starts[1:], end]
-    spans = (Span(start, start + len(text[start:stop].rstrip())) for start, stop in zip(starts, ends, strict=True))
-    if blocks := tuple(Block(BlockKind.CODE, span) for span in spans):
-        yield Section((), 0, blocks)
+    if starts:
+        parts = pairwise([*starts, end])
+        spans = (Span(start, start + len(text[start:stop].rstrip())) for start, stop in parts)
+        yield Section((), 0, tuple(Block(BlockKind.CODE, span) for span in spans))
 
 
 def windows_of(document: ParsedDocument) -> Iterator[Section]:
