@@ -26,6 +26,12 @@ MESSAGE = re.compile(
 
 _LOOKED_AT = 20_000
 _LEAST_TURNS, _LEAST_TIMED_TURNS = 4, 2
+_WHEN = re.compile(r"\d[:.h]\d\d|\d{4}-\d\d|(?:19|20)\d\d")
+# What people say to each other, and what forms and lists of terms do not.
+_SAID_TO_SOMEBODY = re.compile(
+    r"\?|\b(?:i|you|we|me|my|your|our|je|j|tu|nous|vous|moi|mon|votre|ich|du|wir|mir|yo|usted|io|lei|noi)\b",
+    re.IGNORECASE,
+)
 _PARAGRAPH = re.compile(r"(?:\A|\n[ \t]*\n)[ \t]*\S")
 
 
@@ -47,11 +53,18 @@ def is_conversation(text: str) -> bool:
     """Return whether a text is, for most of it, what several people say by turns."""
     looked = text[:_LOOKED_AT]
     found = list(TURN.finditer(looked))
-    timed = sum(any(map(str.isdigit, match[0])) for match in found)
     speakers = {match[match.lastgroup or 0].strip().casefold() for match in found}
-    enough = timed >= _LEAST_TIMED_TURNS or (len(found) >= _LEAST_TURNS and len(found) >= 2 * len(speakers))
-    # One who speaks to nobody writes a list of terms, or a form.
-    return enough and len(speakers) > 1 and 2 * len(found) >= len(_PARAGRAPH.findall(looked))
+    if len(speakers) <= 1 or 2 * len(found) < len(_PARAGRAPH.findall(looked)):
+        return False
+    if sum(bool(_WHEN.search(match[0])) for match in found) >= max(_LEAST_TIMED_TURNS, len(found) // 2):
+        return True
+    return len(found) >= max(_LEAST_TURNS, 2 * len(speakers)) and _is_said(looked, found)
+
+
+def _is_said(text: str, found: Sequence[re.Match[str]]) -> bool:
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    said = (text[match.end() : end] for match, end in zip(found, ends, strict=True))
+    return 2 * sum(bool(_SAID_TO_SOMEBODY.search(one)) for one in said) >= len(found)
 
 
 def _within(at: int, spans: Sequence[Span]) -> bool:
