@@ -33,6 +33,7 @@ class Candidates:
     """
 
     query: str
+    stems: tuple[str, ...]
     index_version: str
     model: str
     dense_share: float
@@ -81,7 +82,7 @@ class Finder:
                 share = dense_share_of(query.text, Reading(language, self._languages.model_reads))
             hits = fused([hit for hit in found.hits if hit.document_id in public], stems, share)
         DENSE_SHARE.observe(share)
-        return Candidates(query.text, found.index_version, embedded.model, share, hits, public)
+        return Candidates(query.text, stems, found.index_version, embedded.model, share, hits, public)
 
     async def _readable_found(self, search: Search) -> tuple[Found, Mapping[str, bool]]:
         with stage(SEARCH):

@@ -64,9 +64,7 @@ class Answer:
 class Searcher:
     """Answers searches; `now_ms` is Unix time, for the age of passages."""
 
-    def __init__(
-        self, finder: Finder, tunings: Tunings, reranking: Reranking, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, finder: Finder, tunings: Tunings, reranking: Reranking, now_ms: Callable[[], int]) -> None:
         self._finder = finder
         self._tunings = tunings
         self._reranking = reranking

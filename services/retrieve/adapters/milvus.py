@@ -114,9 +114,7 @@ class MilvusPassageIndex:
             return ()
         try:
             # With their vectors, so that what only words have found has a similarity too: it costs no further call.
-            return await self._leg(
-                collection, search, index.SPARSE, " ".join(search.stems), [*FIELDS, index.DENSE]
-            )
+            return await self._leg(collection, search, index.SPARSE, " ".join(search.stems), [*FIELDS, index.DENSE])
         except MilvusException as error:
             if _NO_WORDS in error.message:
                 return ()
@@ -154,9 +152,7 @@ def _united(dense: Any, words: Any, search: Search) -> list[Hit]:
     # A leg that gave less than it was asked for has nothing more: what it did not find shares no word.
     unfound = 0.0 if len(bm25) < search.query.candidate_count else None
     hits = {
-        row[index.ID]: hit_of(
-            row[index.ID], row["entity"], float(row["distance"]), bm25.get(row[index.ID], unfound)
-        )
+        row[index.ID]: hit_of(row[index.ID], row["entity"], float(row["distance"]), bm25.get(row[index.ID], unfound))
         for row in dense
     }
     for row in words:

@@ -13,6 +13,8 @@ from services.retrieve.domain.hits import Hit
 
 SHINGLE_WORDS = 5
 ALIKE = 0.9
+# What is shorter says what it says by where it stands: "Ask at reception." under two headings is two things.
+LEAST_WORDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def distinct(hits: Sequence[Hit]) -> Distinct:
     shingles: list[frozenset[int]] = []
     by_prefix: defaultdict[int, list[int]] = defaultdict(list)
     for hit in hits:
-        own = _shingles(hit)
+        own = _shingles(hit.text.casefold().split())
         prefix = _prefix(own)
         near = dict.fromkeys(number for each in prefix for number in by_prefix[each])
         original = next((number for number in near if _alike(own, shingles[number])), None)
@@ -44,15 +46,17 @@ def distinct(hits: Sequence[Hit]) -> Distinct:
     return Distinct(kept, copies)
 
 
-def _shingles(hit: Hit) -> frozenset[int]:
-    # Case and layout are no difference. Hashes are compared within one process only.
-    words = hit.text.casefold().split()
-    last = max(1, len(words) - SHINGLE_WORDS + 1)
-    return frozenset(hash(tuple(words[start : start + SHINGLE_WORDS])) for start in range(last))
+def _shingles(words: Sequence[str]) -> frozenset[int]:
+    """Return every run of a few words, hashed: as the process does, for hashes are compared within it only."""
+    if len(words) < LEAST_WORDS:
+        return frozenset()
+    return frozenset(
+        hash(tuple(words[start : start + SHINGLE_WORDS])) for start in range(len(words) - SHINGLE_WORDS + 1)
+    )
 
 
 def _prefix(shingles: frozenset[int]) -> list[int]:
-    return sorted(shingles)[: len(shingles) - math.ceil(ALIKE * len(shingles)) + 1]
+    return sorted(shingles)[: len(shingles) - math.ceil(ALIKE * len(shingles)) + 1] if shingles else []
 
 
 def _alike(one: frozenset[int], other: frozenset[int]) -> bool:

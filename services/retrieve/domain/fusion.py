@@ -52,32 +52,40 @@ def _is_exact(query: str) -> bool:
     )
 
 
-def fused(hits: Sequence[Hit], stems: Sequence[str], dense_share: float) -> list[Hit]:
-    """Return the hits of both legs, best first, with scores from 0 to 1.
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """What each leg says of the same hits, from 0 to 1; all 0 where it found nothing."""
 
-    Of a hit that a leg did not find, the leg's score is the lowest that it gave: it can be no higher. Where
-    one leg found nothing, the other's order is all that there is.
+    dense: Sequence[float]
+    words: Sequence[float]
+
+    def scores(self, dense_share: float) -> list[float]:
+        """Return the hits' scores. Where one leg found nothing, the other's order is all that there is."""
+        share = 0.0 if not any(self.dense) else 1.0 if not any(self.words) else dense_share
+        return [share * one + (1 - share) * other for one, other in zip(self.dense, self.words, strict=True)]
+
+
+def legs_of(hits: Sequence[Hit], stems: Sequence[str]) -> Legs:
+    """Return what the legs say of hits.
+
+    Of a hit that a leg did not find, it says the lowest that it says of any: it can be no more.
     """
-    if not hits:
-        return []
-    dense = _normalised([hit.similarity for hit in hits])
-    words = _words_scores(hits, stems)
-    share = 0.0 if not any(dense) else 1.0 if not any(words) else dense_share
+    words = _normalised([hit.bm25 for hit in hits])
+    pairs = _normalised(list(pair_scores(stems, [hit.words for hit in hits])))
+    if any(pairs):
+        words = [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(words, pairs, strict=True)]
+    return Legs(_normalised([hit.similarity for hit in hits]), words)
+
+
+def fused(hits: Sequence[Hit], stems: Sequence[str], dense_share: float) -> list[Hit]:
+    """Return the hits of both legs, best first, with scores from 0 to 1 and their share of the query's stems."""
     wanted = set(stems)
     scored = [
-        replace(hit, score=share * one + (1 - share) * other, words_share=_share_of(wanted, hit))
-        for hit, one, other in zip(hits, dense, words, strict=True)
+        replace(hit, score=score, words_share=_share_of(wanted, hit))
+        for hit, score in zip(hits, legs_of(hits, stems).scores(dense_share), strict=True)
     ]
     # Ties are broken so that the same search always gives the same order.
     return sorted(scored, key=lambda hit: (-hit.score, hit.document_id, hit.ordinal, hit.chunk_id))
-
-
-def _words_scores(hits: Sequence[Hit], stems: Sequence[str]) -> list[float]:
-    words = _normalised([hit.bm25 for hit in hits])
-    pairs = _normalised(list(pair_scores(stems, [hit.words for hit in hits])))
-    if not any(pairs):
-        return words
-    return [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(words, pairs, strict=True)]
 
 
 def _normalised(scores: Sequence[float | None]) -> list[float]:
