@@ -40,7 +40,7 @@ class Reranking:
         self._now = now
 
     async def rerank(self, query: str, hits: Sequence[Hit], tuning: Tuning, left_seconds: float | None) -> Reranked:
-        """Return `hits`, which are best first, reranked; `left_seconds` is what the call has left, if it has a limit."""
+        """Return `hits`, best first, reranked; `left_seconds` is what the call has left, if it has a limit."""
         if self._reranker is None or tuning.rerank_off or not hits:
             return Reranked(hits, 0)
         limit = self._at_most_seconds
