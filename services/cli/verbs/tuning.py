@@ -123,7 +123,7 @@ def learn(
 
 
 def _judgements(session: Session) -> Iterable[pb.Judgement]:
-    """Yield the questions whose answers were rated good, newest first, with the documents that they were answered by."""
+    """Yield the questions whose answers were rated good, newest first, with the documents that these cite."""
     stream = session.gateway.stream(
         session.gateway.feedback.ExportRatings, feedback_pb.ExportRatingsRequest(), EXPORT_SECONDS
     )

@@ -59,12 +59,12 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _INNER = r"(?:of|the|de|du|des|la|le|van|von|der|den|bin|ibn|al|el|di|da|mac|y|und|et)"
-_CAPITAL = r"(?:[\"“'(]?[A-ZÀ-ÖØ-ÞĀ-Ž0-9][^\s,;?]*|[-–&]|\([^)]*\))"
+_CAPITAL = r"(?:[\"“'(]?[A-ZÀ-ÖØ-ÞĀ-Ž0-9][^\s,;?]*|[-\u2013&]|\([^)]{0,80}\))"
 _NAME = re.compile(rf"{_CAPITAL}(?:\s+(?:{_INNER}\s+){{0,2}}{_CAPITAL})*")
 # In a question, what is between commas and capitals is one name as a rule: "Henry, Duke of Saxony".
 _ASKED_NAME = re.compile(rf"{_CAPITAL}(?:,?\s+(?:{_INNER}\s+){{0,2}}{_CAPITAL})*")
 # A possessive, or the end of a sentence but not of an initial or a title: there a name ends.
-_END = re.compile(r"['’]s(?=\W|$)|(?<=\w{3})[.!?:](?=\s|$)")
+_END = re.compile(r"['\u2019]s(?=\W|$)|(?<=\w{3})[.!?:](?=\s|$)")
 # How English questions begin: capitals that begin no name.
 _OPENING = re.compile(
     r"^(?:(?:who|what|which|where|when|why|how|whose|whom|are|is|was|were|do|does|did|has|have|had|can|in|on|at)\b\s*)+",
@@ -158,7 +158,7 @@ def _is_about(hit: Hit, name: str) -> bool:
     """Return whether a hit's title is the name, or what it is called without what tells it from its namesakes."""
     title, wanted = _plain(hit.title), _plain(name)
     short = _plain(hit.title.partition(" (")[0])
-    return bool(title) and (title == wanted or short == wanted or _plain(name.partition(" (")[0]) == short)
+    return bool(title) and (wanted in {title, short} or _plain(name.partition(" (")[0]) == short)
 
 
 def _plain(text: str) -> str:
