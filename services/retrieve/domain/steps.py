@@ -65,6 +65,7 @@ _NAME = re.compile(rf"{_CAPITAL}(?:\s+(?:{_INNER}\s+){{0,2}}{_CAPITAL})*")
 _ASKED_NAME = re.compile(rf"{_CAPITAL}(?:,?\s+(?:{_INNER}\s+){{0,2}}{_CAPITAL})*")
 # A possessive, or the end of a sentence but not of an initial or a title: there a name ends.
 _END = re.compile(r"['\u2019]s(?=\W|$)|(?<=\w{3})[.!?:](?=\s|$)")
+_SENTENCE_END = re.compile(r"(?<=\w{3})[.!?](?=\s|$)")
 # How English questions begin: capitals that begin no name.
 _OPENING = re.compile(
     r"^(?:(?:who|what|which|where|when|why|how|whose|whom|are|is|was|were|do|does|did|has|have|had|can|in|on|at)\b\s*)+",
@@ -134,7 +135,8 @@ def _related(hit: Hit, cues: Sequence[Sequence[re.Pattern[str]]], question: str)
 def _names_behind(said: re.Pattern[str], hit: Hit, question: str) -> list[str]:
     asked = _plain(question)
     behind = (hit.text[match.end() : match.end() + REACH_CHARACTERS] for match in said.finditer(hit.text))
-    names = (name for text in behind for name in _names_in(text, _NAME))
+    # Whom the next sentence names, it names in something else.
+    names = (name for text in behind for name in _names_in(_SENTENCE_END.split(text, maxsplit=1)[0], _NAME))
     other = (name for name in names if _plain(name) not in asked and not _is_about(hit, name))
     return list(dict.fromkeys(other))[:MAX_NAMES]
 
