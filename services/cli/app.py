@@ -17,6 +17,7 @@ from services.cli.verbs import (
     secrets,
     sources,
     tenant,
+    tuning,
 )
 
 VERBS: dict[str, Verb] = {
@@ -64,6 +65,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
     "tenant": {"placement": tenant.placement, "move": tenant.move},
+    "tuning": {
+        "show": tuning.show,
+        "set": tuning.change,
+        "history": tuning.history,
+        "rollback": tuning.rollback,
+        "learn": tuning.learn,
+    },
 }
 HELP = {
     "source": "Where documents come from.",
@@ -78,6 +86,7 @@ HELP = {
     "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
     "tenant": "The tenant as a whole.",
+    "tuning": "How searches rank.",
 }
 
 
