@@ -16,6 +16,7 @@ from tandem.gateway.v1 import (
 )
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
+from tandem.tune.v1 import tuning_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -59,6 +60,7 @@ class Gateway:
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+        self.rerankers = tuning_service_pb2_grpc.TuningServiceStub(channel)
 
     def close(self) -> None:
         self._channel.close()
