@@ -13,6 +13,7 @@ from tandem.common.v1 import access_pb2 as _access_pb2
 from tandem.feedback.v1 import events_pb2 as _events_pb2
 from tandem.generate.v1 import generate_service_pb2 as _generate_service_pb2
 from tandem.retrieve.v1 import retrieve_service_pb2 as _retrieve_service_pb2
+from tandem.retrieve.v1 import tuning_service_pb2 as _tuning_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -483,22 +484,33 @@ class SearchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    WIDEN_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    TUNING_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     top_k: _builtins.int
     """Passages wanted; 0 means 8, more than 100 is clipped."""
+    widen: _builtins.bool
+    """As in RetrieveRequest: widened to their sections; searches at most; and a tuning to try."""
+    steps: _builtins.int
     @_builtins.property
     def filter(self) -> _retrieve_service_pb2.RetrieveFilter: ...
+    @_builtins.property
+    def tuning(self) -> _tuning_service_pb2.Tuning: ...
     def __init__(
         self,
         *,
         query: _builtins.str = ...,
         top_k: _builtins.int = ...,
         filter: _retrieve_service_pb2.RetrieveFilter | None = ...,
+        widen: _builtins.bool = ...,
+        steps: _builtins.int = ...,
+        tuning: _tuning_service_pb2.Tuning | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,22 +525,37 @@ class SearchResponse(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    DENSE_SHARE_FIELD_NUMBER: _builtins.int
+    TUNING_VERSION_FIELD_NUMBER: _builtins.int
+    RERANKED_FIELD_NUMBER: _builtins.int
     index_version: _builtins.str
     """The collection searched; empty when the tenant has none yet."""
     model: _builtins.str
     """The embedding model."""
+    dense_share: _builtins.float
+    tuning_version: _builtins.int
+    reranked: _builtins.int
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[_retrieve_service_pb2.Passage]: ...
+    @_builtins.property
+    def searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in RetrieveResponse: what was searched, how the legs were weighed, and what was reranked."""
+
     def __init__(
         self,
         *,
         passages: _abc.Iterable[_retrieve_service_pb2.Passage] | None = ...,
         index_version: _builtins.str = ...,
         model: _builtins.str = ...,
+        searches: _abc.Iterable[_builtins.str] | None = ...,
+        dense_share: _builtins.float = ...,
+        tuning_version: _builtins.int = ...,
+        reranked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index_version", b"index_version", "model", b"model", "passages", b"passages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense_share", b"dense_share", "index_version", b"index_version", "model", b"model", "passages", b"passages", "reranked", b"reranked", "searches", b"searches", "tuning_version", b"tuning_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
