@@ -11,6 +11,7 @@ from services.cli.verbs import (
     demo,
     documents,
     erase,
+    evaluation,
     people,
     platform,
     records,
@@ -62,6 +63,11 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "change": people.change_group,
     },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
+    "eval": {
+        "retrieval": evaluation.evaluate_retrieval,
+        "answers": evaluation.evaluate_answers,
+        "make": evaluation.make_set,
+    },
     "tenant": {"placement": tenant.placement, "move": tenant.move},
 }
 HELP = {
@@ -76,6 +82,7 @@ HELP = {
     "user": "People in the directory.",
     "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
+    "eval": "How good searches and answers are.",
     "tenant": "The tenant as a whole.",
 }
 

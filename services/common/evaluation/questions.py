@@ -99,8 +99,8 @@ def parse_set(
     return _whole(name, [each for each in found if each is not None], duplicates, file)
 
 
-def jsonl_of(question: Question) -> bytes:
-    """Return a question as one line of JSONL, as `parse_set` reads it."""
+def jsonl_of(question: Question, note: str = "") -> bytes:
+    """Return a question as one line of JSONL, as `parse_set` reads it; a note is for people."""
     documents: Any = dict(question.documents)
     if set(documents.values()) <= {1}:
         documents = list(documents)
@@ -108,6 +108,7 @@ def jsonl_of(question: Question) -> bytes:
     fields |= {} if question.answerable else {"answerable": False}
     fields |= {"language": question.language} if question.language else {}
     fields |= {} if question.reviewed else {"review": "todo"}
+    fields |= {"note": note} if note else {}
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
 
 
