@@ -23,6 +23,8 @@ ROOT = "rerankers"
 TOKENS = 256
 CONFIG = "config.json"
 MODULES = "modules.json"
+# Whose it is, and how it was made; it makes a reranker one tenant's own.
+CARD = "tandem.json"
 WEIGHTS = ".safetensors"
 # Formats that hold data alone: whoever reads a file of another kind may run what is in it.
 SUFFIXES = frozenset({".json", WEIGHTS, ".txt", ".model"})
@@ -50,7 +52,7 @@ class RerankerAltered(FailedPrecondition):
 
 def text_of(title: str, headings: Sequence[str], text: str) -> str:
     """Return a passage as a cross-encoder reads it, the same when it learns and when it scores."""
-    return "\n".join(part for part in (title, " / ".join(headings), text) if part)
+    return "\n".join((" > ".join(dict.fromkeys((title, *headings))), text)).strip()
 
 
 def blended(fused: Sequence[float], scores: Sequence[float], weight: float) -> list[float]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from services.common.identity import Identity
-from services.common.rerankers import Rerankers
+from services.common.rerankers import CARD, Rerankers
 from services.tune.domain.data import Mined, Question, Split, digest_of, merged, pairs_of, split
 from services.tune.domain.gate import Contest, judged
 from services.tune.domain.runs import GateReport, Lineage, LiveReranker, Order, Origin, Reranker, Run, Stage
@@ -17,8 +17,6 @@ from services.tune.ports import Learnt, Lesson, LiveTuning, PassageSearch, Rated
 # As many as searches rerank by default.
 DEPTH = 30
 SEARCHES_AT_ONCE = 4
-# Beside the files of the model; it makes a reranker the tenant's own, whatever else it was trained from.
-CARD = "tandem.json"
 
 Tell = Callable[[str, float], Awaitable[None]]
 

@@ -14,6 +14,8 @@ from services.tune.adapters.calls import options, reaching
 from services.tune.domain.data import Positive, Question
 
 EXPORT_SECONDS = 600.0
+# Conversations of evaluations begin so; what is measured on must not be learnt.
+EVALUATION = "evaluation-"
 
 
 class GrpcRatedAnswers:
@@ -40,7 +42,7 @@ class GrpcRatedAnswers:
 def _question(exported: pb.ExportRatingsResponse) -> Question | None:
     """Return what a rating tells of its question: of a good answer, what it cites; of a bad one, what misled it."""
     told, rating = exported.interaction, exported.rating
-    if told.withheld or not told.question:
+    if told.withheld or not told.question or told.conversation_id.startswith(EVALUATION):
         return None
     cited = [each for each in told.passages if each.cited]
     people = frozenset({rating.subject, told.subject})
