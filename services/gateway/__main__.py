@@ -131,6 +131,7 @@ async def _open_channels(
         generate=engines,
         feedback=await opened(settings.feedback_address),
         embed=await opened(settings.embed_address),
+        tune=await opened(settings.tune_address),
     )
 
 
@@ -156,7 +157,8 @@ def _books(sessions: Sessions, meter: Meter, erasers: Sequence[Eraser]) -> Books
 def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
     """Return an eraser for each service that keeps something, in the order in which documents and answers flow."""
     engines = [("generate", channel) for channel in channels.generate.all()]
-    keeping = [("ingest", channels.ingest), ("embed", channels.embed), *engines, ("feedback", channels.feedback)]
+    first = [("ingest", channels.ingest), ("embed", channels.embed)]
+    keeping = [*first, *engines, ("feedback", channels.feedback), ("tune", channels.tune)]
     return [Eraser(name, channel, outgoing) for name, channel in keeping]
 
 
