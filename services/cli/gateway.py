@@ -16,8 +16,8 @@ from tandem.gateway.v1 import (
 )
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
-from tandem.retrieve.v1 import tuning_service_pb2_grpc
-from tandem.tune.v1 import tuning_service_pb2_grpc as tune_rpc
+from tandem.retrieve.v1 import tuning_service_pb2_grpc as search_tuning_pb2_grpc
+from tandem.tune.v1 import tuning_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -60,9 +60,9 @@ class Gateway:
         self.placement = placement_service_pb2_grpc.PlacementServiceStub(channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
-        self.tuning = tuning_service_pb2_grpc.TuningServiceStub(channel)
+        self.tuning = search_tuning_pb2_grpc.TuningServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
-        self.rerankers = tune_rpc.TuningServiceStub(channel)
+        self.rerankers = tuning_service_pb2_grpc.TuningServiceStub(channel)
 
     def close(self) -> None:
         self._channel.close()
