@@ -26,6 +26,7 @@ from services.retrieve.adapters.milvus import MilvusPassageIndex
 from tests.conftest import free_address, running, wait_for_port
 from tests.integration.retrieve.conftest import (
     ADA,
+    KEY,
     MODEL,
     VECTORS,
     Caller,
@@ -271,7 +272,7 @@ async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_
         with running(command, tmp_path / "log") as process:
             async with grpc.aio.insecure_channel(address) as channel:
                 await until_serving(channel)
-                caller = Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel))
+                caller = Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel), None)
                 answer = await caller.retrieve(
                     "a secret question", Identity("process", "user:p", ("everyone",), EVERY_ROLE)
                 )
