@@ -12,7 +12,7 @@ from services.cli.errors import Failure
 
 HOST = "127.0.0.1"
 DEFAULT_PORT_BASE = 50050
-SERVICES = ("gateway", "ingest", "embed", "retrieve", "generate", "feedback")
+SERVICES = ("gateway", "ingest", "embed", "retrieve", "generate", "feedback", "tune")
 PARTS = ("broker", "milvus")
 COUNT = 2 * len(SERVICES) + len(PARTS)
 

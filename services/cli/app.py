@@ -11,12 +11,14 @@ from services.cli.verbs import (
     demo,
     documents,
     erase,
+    evaluation,
     people,
     platform,
     records,
     secrets,
     sources,
     tenant,
+    tune,
     tuning,
 )
 
@@ -64,6 +66,20 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "change": people.change_group,
     },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
+    "eval": {
+        "retrieval": evaluation.evaluate_retrieval,
+        "answers": evaluation.evaluate_answers,
+        "make": evaluation.make_set,
+    },
+    "tune": {
+        "reranker": tune.reranker,
+        "runs": tune.runs,
+        "cancel": tune.cancel,
+        "rerankers": tune.rerankers,
+        "promote": tune.promote,
+        "rollback": tune.rollback,
+        "history": tune.history,
+    },
     "tenant": {"placement": tenant.placement, "move": tenant.move},
     "tuning": {
         "show": tuning.show,
@@ -85,6 +101,8 @@ HELP = {
     "user": "People in the directory.",
     "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
+    "eval": "How good searches and answers are.",
+    "tune": "Rerankers, trained from what is known.",
     "tenant": "The tenant as a whole.",
     "tuning": "How searches rank.",
 }

@@ -16,7 +16,8 @@ from tandem.gateway.v1 import (
 )
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
-from tandem.retrieve.v1 import tuning_service_pb2_grpc
+from tandem.retrieve.v1 import tuning_service_pb2_grpc as search_tuning_pb2_grpc
+from tandem.tune.v1 import tuning_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -58,9 +59,10 @@ class Gateway:
         self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.placement = placement_service_pb2_grpc.PlacementServiceStub(channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
-        self.tuning = tuning_service_pb2_grpc.TuningServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
+        self.tuning = search_tuning_pb2_grpc.TuningServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+        self.rerankers = tuning_service_pb2_grpc.TuningServiceStub(channel)
 
     def close(self) -> None:
         self._channel.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli import authority, models, parts, postgres, probes
-from services.cli.addresses import Addresses
+from services.cli.addresses import SERVICES, Addresses
 from services.cli.home import Home
 from services.cli.parts import Command
 from services.common.transport import Transport
@@ -84,7 +84,7 @@ def local(home: Home, choices: Choices) -> Plan:
         ),
         services=tuple(
             service(name, at, shared | own[name], transport)
-            for name in ("ingest", "embed", "retrieve", "generate", "feedback")
+            for name in ("ingest", "embed", "retrieve", "generate", "feedback", "tune")
         ),
         front=service(GATEWAY, at, shared | own[GATEWAY], transport),
         bootstrap=Command(
@@ -136,17 +136,31 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
             "MILVUS_URI": milvus,
             "CACHE": str(cache / "embed"),
         },
-        "retrieve": {"DATABASE_URL": database, "MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
+        "retrieve": {
+            "DATABASE_URL": database,
+            "MILVUS_URI": milvus,
+            "EMBED_ADDRESS": at.of("embed"),
+            "BLOBS": blobs,
+            "CACHE": str(cache / "retrieve"),
+        },
         "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
         "feedback": {"DATABASE_URL": database, "BUS": bus},
+        "tune": {
+            "DATABASE_URL": database,
+            "BLOBS": blobs,
+            "RETRIEVE_ADDRESS": at.of("retrieve"),
+            "FEEDBACK_ADDRESS": at.of("feedback"),
+            "CACHE": str(cache / "tune"),
+        },
         GATEWAY: {"DATABASE_URL": database, "BUS": bus}
-        | {f"{name.upper()}_ADDRESS": at.of(name) for name in ("ingest", "embed", "retrieve", "generate", "feedback")},
+        | {f"{name.upper()}_ADDRESS": at.of(name) for name in SERVICES if name != GATEWAY},
     }
     settings = {
         name: {f"{name.upper()}_{key}": value for key, value in values.items()} for name, values in wired.items()
     }
     settings["ingest"] |= _secrets_key(home, choices)
     settings["embed"] |= _embedding_model(choices)
+    settings["tune"]["TUNE_BASES"] = _bases(settings["embed"])
     settings["generate"] |= _language_model(choices)
     return settings
 
@@ -162,6 +176,12 @@ def _embedding_model(choices: Choices) -> dict[str, str]:
     if chosen:
         return {"EMBED_MODEL": _found_from_anywhere(chosen)}
     return {"EMBED_MODEL": str(models.embedding_model()), "EMBED_MODEL_NAME": models.EMBEDDING_NAME}
+
+
+def _bases(embed: Mapping[str, str]) -> str:
+    """Return what rerankers may be trained from: the embedding model, by its name."""
+    model = embed["EMBED_MODEL"]
+    return json.dumps({embed.get("EMBED_MODEL_NAME", Path(model).name): model})
 
 
 def _language_model(choices: Choices) -> dict[str, str]:

@@ -131,6 +131,7 @@ async def _open_channels(
         generate=engines,
         feedback=await opened(settings.feedback_address),
         embed=await opened(settings.embed_address),
+        tune=await opened(settings.tune_address),
     )
 
 
@@ -162,6 +163,7 @@ def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
         ("retrieve", channels.retrieve),
         *engines,
         ("feedback", channels.feedback),
+        ("tune", channels.tune),
     ]
     return [Eraser(name, channel, outgoing) for name, channel in keeping]
 

@@ -27,6 +27,7 @@ class Settings(ServerSettings, DatabaseSettings):
     generate_address: str = Field(description="host:port of the generate service.")
     feedback_address: str = Field(description="host:port of the feedback service.")
     embed_address: str = Field(description="host:port of the embed service, for erasures.")
+    tune_address: str = Field(description="host:port of the tune service.")
     tls_certificate: str = Field("", description="PEM file: what applications are shown; the platform's by default.")
     tls_key: str = Field("", description="PEM file: the key of that certificate, without a password.")
     client_authority: str = Field(

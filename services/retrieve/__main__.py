@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import tempfile
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -14,10 +15,12 @@ from services.common.interceptors import signed_by
 from services.common.permissions import open_permissions
 from services.common.placements import open_placements
 from services.common.places import MilvusPlaces
+from services.common.rerankers import Rerankers
 from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
+from services.retrieve.adapters.cross_encoder import Shelf, open_reranker
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.placed import PlacedPassageIndex
 from services.retrieve.adapters.postgres import SCHEMA, PostgresTunings
@@ -58,7 +61,9 @@ async def main() -> None:
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
         languages = Languages(settings.languages, settings.model_languages)
         finder = Finder(embedder, index, permissions, Outgoing(signer), languages)
-        searcher = Searcher(finder, tunings, Reranking(None, settings.rerank_seconds), _now_ms)
+        reranker = await stack.enter_async_context(open_reranker(_shelf(settings)))
+        reranking = Reranking(reranker, settings.rerank_seconds, by_default=bool(settings.reranker))
+        searcher = Searcher(finder, tunings, reranking, _now_ms)
         faces = Faces(
             RetrieveServicer(finder, searcher),
             TuningServicer(tunings, Judge(finder, tunings)),
@@ -75,6 +80,18 @@ async def main() -> None:
             ),
             transport=transport,
         )
+
+
+def _shelf(settings: Settings) -> Shelf:
+    blobs = settings.blobs.get_secret_value()
+    cache = settings.cache or Path(tempfile.gettempdir()) / "tandem-retrieve"
+    return Shelf(
+        own=settings.reranker,
+        tenants=Rerankers(blobs) if blobs else None,
+        cache=cache / "rerankers",
+        tokens=settings.rerank_tokens,
+        loaded=settings.rerankers_loaded,
+    )
 
 
 def _now_ms() -> int:

@@ -129,6 +129,7 @@ def tuning_of(message: tuning_pb.Tuning) -> Tuning:
         reranker=message.reranker,
         rerank_depth=message.rerank_depth or DEFAULT_DEPTH,
         rerank_off=message.rerank_off,
+        rerank_weight=message.rerank_weight if message.HasField("rerank_weight") else None,
     )
 
 
@@ -146,6 +147,7 @@ def tuning_message(kept: KeptTuning) -> tuning_pb.Tuning:
         reranker=tuning.reranker,
         rerank_depth=tuning.rerank_depth,
         rerank_off=tuning.rerank_off,
+        rerank_weight=tuning.rerank_weight,
         put_at=_timestamp(kept.put_at),
     )
 

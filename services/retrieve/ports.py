@@ -84,7 +84,9 @@ class Reranker(Protocol):
     """A cross-encoder: reads a query and a text together."""
 
     async def scores(self, reranker: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Return how well each text answers `query`, from 0 to 1; `reranker` is a digest, or "" for the default.
+        """Return how well each text answers `query`, on the model's own scale, best highest.
+
+        `reranker` is a digest, or "" for the deployment's own.
 
         It may be cancelled at any moment: whoever calls it has no more time.
 

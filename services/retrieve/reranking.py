@@ -1,13 +1,13 @@
 """Candidates read again by a cross-encoder, as far as time allows."""
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from services.common.faults import described
+from services.common.rerankers import blended, text_of
 from services.retrieve.domain.hits import Hit
 from services.retrieve.domain.tuning import Tuning
 from services.retrieve.metrics import RERANK, RERANKED, stage
@@ -32,23 +32,23 @@ class Reranked:
 class Reranking:
     """Reranks within a time limit. What was not read in time, or could not be, comes behind in its own order."""
 
-    def __init__(
-        self, reranker: Reranker | None, at_most_seconds: float, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, reranker: Reranker | None, at_most_seconds: float, *, by_default: bool = True) -> None:
+        """`by_default` says whether the deployment has a reranker of its own."""
         self._reranker = reranker
         self._at_most_seconds = at_most_seconds
-        self._now = now
+        self._by_default = by_default
 
     async def rerank(self, query: str, hits: Sequence[Hit], tuning: Tuning, left_seconds: float | None) -> Reranked:
         """Return `hits`, best first, reranked; `left_seconds` is what the call has left, if it has a limit."""
-        if self._reranker is None or tuning.rerank_off or not hits:
+        if self._reranker is None or tuning.rerank_off or not hits or not (tuning.reranker or self._by_default):
             return Reranked(hits, 0)
         limit = self._at_most_seconds
         if left_seconds is not None:
             limit = min(limit, left_seconds * DEADLINE_SHARE)
         with stage(RERANK):
             scores = await self._scores(self._reranker, query, hits[: tuning.rerank_depth], tuning.reranker, limit)
-        return Reranked(reordered(hits, scores), len(scores))
+        weight = 1.0 if tuning.rerank_weight is None else tuning.rerank_weight
+        return Reranked(reordered(hits, scores, weight), len(scores))
 
     async def _scores(
         self, reranker: Reranker, query: str, hits: Sequence[Hit], digest: str, limit: float
@@ -59,7 +59,7 @@ class Reranking:
         try:
             async with asyncio.timeout(limit):
                 for start in range(0, len(hits), BATCH):
-                    texts = [_text_of(hit) for hit in hits[start : start + BATCH]]
+                    texts = [text_of(hit.title, hit.headings, hit.text) for hit in hits[start : start + BATCH]]
                     scores += map(float, await reranker.scores(digest, query, texts))
         except TimeoutError:
             outcome = "late"
@@ -70,14 +70,16 @@ class Reranking:
         return scores
 
 
-def reordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
-    """Return the first hits by their new scores, 0 to 1, and behind them the others in their own order."""
-    read = [
-        replace(hit, score=score * hit.weight, rerank_score=score) for hit, score in zip(hits, scores, strict=False)
+def reordered(hits: Sequence[Hit], scores: Sequence[float], weight: float = 1.0) -> list[Hit]:
+    """Return the first hits by their new scores, 0 to 1, and behind them the others in their own order.
+
+    `weight` is the reranker's share of the new score, beside the fused one.
+    """
+    read = hits[: len(scores)]
+    blend = blended([hit.score / hit.weight for hit in read], scores, weight)
+    new = [
+        replace(hit, score=value * hit.weight, rerank_score=score)
+        for hit, value, score in zip(read, blend, scores, strict=True)
     ]
-    read.sort(key=lambda hit: -hit.score)
-    return [*read, *hits[len(scores) :]]
-
-
-def _text_of(hit: Hit) -> str:
-    return "\n".join((" > ".join(dict.fromkeys((hit.title, *hit.headings))), hit.text)).strip()
+    new.sort(key=lambda hit: -hit.score)
+    return [*new, *hits[len(scores) :]]

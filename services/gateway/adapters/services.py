@@ -35,6 +35,7 @@ class Channels:
     generate: Engines
     feedback: grpc.aio.Channel
     embed: grpc.aio.Channel
+    tune: grpc.aio.Channel
 
 
 @dataclass(frozen=True, slots=True)

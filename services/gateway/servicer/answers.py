@@ -97,12 +97,17 @@ class GatewayServicer(rpc.GatewayServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         await self._oversight.meter.request(caller())
-        wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k)
-        if request.HasField("filter"):
-            wanted.filter.CopyFrom(request.filter)
-        found = await self._services.retrieve(wanted, Caller(caller(), context))
+        found = await self._services.retrieve(_wanted(request), Caller(caller(), context))
         self._oversight.witness.given(SEARCH, found.passages)
-        return pb.SearchResponse(passages=found.passages, index_version=found.index_version, model=found.model)
+        return pb.SearchResponse(
+            passages=found.passages,
+            index_version=found.index_version,
+            model=found.model,
+            searches=found.searches,
+            dense_share=found.dense_share,
+            tuning_version=found.tuning_version,
+            reranked=found.reranked,
+        )
 
     async def Rate(self, request: pb.RateRequest, context: Any) -> pb.RateResponse:
         opinion = feedback_pb.RateRequest(
@@ -149,6 +154,18 @@ class GatewayServicer(rpc.GatewayServiceServicer):
     def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, cited: Cited) -> asyncio.Future[None]:
         record = answer.interaction(interaction_id, cited).SerializeToString()
         return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
+
+
+def _wanted(request: pb.SearchRequest) -> retrieve_pb.RetrieveRequest:
+    """Return what retrieve is asked for a search: its fields are retrieve's own, named one by one."""
+    wanted = retrieve_pb.RetrieveRequest(
+        query=request.query, top_k=request.top_k, widen=request.widen, steps=request.steps
+    )
+    if request.HasField("filter"):
+        wanted.filter.CopyFrom(request.filter)
+    if request.HasField("tuning"):
+        wanted.tuning.CopyFrom(request.tuning)
+    return wanted
 
 
 def _generate_request(

@@ -50,6 +50,7 @@ class Tuning:
     """How searches rank; `dense_share` None lets each query's evidence decide.
 
     `source_weights` is by id or name. `reranker` is a digest; "" is the deployment's own.
+    `rerank_weight` is its share beside the fused score; None lets it rank alone.
     """
 
     source_weights: Mapping[str, float] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Tuning:
     reranker: str = ""
     rerank_depth: int = DEFAULT_DEPTH
     rerank_off: bool = False
+    rerank_weight: float | None = None
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -75,6 +77,7 @@ class Tuning:
         _check(self.dense_share is None or _within(self.dense_share, 0, 1), "the dense share is from 0 to 1")
         _check(1 <= self.max_steps <= MAX_STEPS, "max_steps is from 1 to 4")
         _check(1 <= self.rerank_depth <= MAX_DEPTH, "the depth of reranking is from 1 to 100")
+        _check(self.rerank_weight is None or _within(self.rerank_weight, 0, 1), "the rerank weight is from 0 to 1")
         _check(not self.reranker or bool(_DIGEST.fullmatch(self.reranker)), "a reranker is named by its digest")
 
     @property

@@ -10,6 +10,7 @@ from tandem.feedback.v1.events_pb2 import THUMB_UP, Interaction, InteractionPass
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
+from tandem.retrieve.v1.tuning_service_pb2 import Tuning
 
 from services.common.answer_ids import AnswerIds
 from services.common.errors import ResourceExhausted
@@ -325,6 +326,14 @@ async def test_a_search_passes_on_what_it_was_asked_and_what_it_found(gateway, b
     (request,) = behind.requests
     assert (request.query, request.top_k, list(request.filter.sources)) == ("returns", 3, ["wiki"])
     assert ([passage.chunk_id for passage in found.passages], found.index_version) == (["c1", "c2"], "v1")
+
+
+async def test_a_search_may_try_another_tuning_and_fewer_steps(gateway, behind):
+    tuning = Tuning(dense_share=0.3, rerank_off=True)
+    asked = pb.SearchRequest(query="returns", steps=1, widen=True, tuning=tuning)
+    await gateway.asking.Search(asked, metadata=await gateway.signed_in())
+    (request,) = behind.requests
+    assert (request.steps, request.widen, request.tuning) == (1, True, tuning)
 
 
 async def test_a_rating_is_passed_on(gateway, behind):

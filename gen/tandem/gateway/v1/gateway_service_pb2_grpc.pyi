@@ -50,7 +50,8 @@ class GatewayServiceStub:
     Ask: _grpc.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]
     """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
     TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-    stops the engine. Without an End the answer cannot be rated.
+    stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
+    Abstained comes once: before a text that says so, or after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -91,7 +92,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     Ask: _aio.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]  # type: ignore[assignment]
     """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
     TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-    stops the engine. Without an End the answer cannot be rated.
+    stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
+    Abstained comes once: before a text that says so, or after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -135,7 +137,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_gateway_service_pb2.AskResponse], _abc.AsyncIterator[_gateway_service_pb2.AskResponse]]:
         """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
         TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-        stops the engine. Without an End the answer cannot be rated.
+        stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
+        Abstained comes once: before a text that says so, or after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
         INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /

@@ -56,6 +56,7 @@ class GenerateRequest(_message.Message):
     ADAPTER_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESTRICTED_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
     question: _builtins.str
@@ -65,6 +66,10 @@ class GenerateRequest(_message.Message):
     restricted: _builtins.bool
     """True: passages or history hold what not everybody in the tenant may read, so that the cached
     prompt is shared only with callers who may read the same.
+    """
+    language: _builtins.str
+    """ISO 639-1: the language to answer in, such as "fr"; empty, or one that we have no name for,
+    leaves it to the model.
     """
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
@@ -86,10 +91,11 @@ class GenerateRequest(_message.Message):
         adapter: _builtins.str = ...,
         sampling: Global___Sampling | None = ...,
         restricted: _builtins.bool = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "history", b"history", "instructions", b"instructions", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,99 @@
+"""What runs need of others: searches, ratings, the tuning that is live, and a process that trains."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from services.common.identity import Identity
+from services.tune.domain.data import Candidate, Pair, Question
+from services.tune.domain.runs import LiveReranker
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What a search found: candidates in the fused order, or documents in the one that is live."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Return the documents in their order, each once."""
+        return tuple(dict.fromkeys(each.document_id for each in self.candidates))
+
+
+class PassageSearch(Protocol):
+    """Searches as somebody, and so finds what they may read.
+
+    Every method raises ServiceUnavailable when the searches do not answer.
+    """
+
+    async def fused(self, identity: Identity, query: str, depth: int) -> Ranked:
+        """Return at most `depth` passages in their order before any reranking."""
+        ...
+
+    async def live(self, identity: Identity, query: str, depth: int) -> Ranked:
+        """Return at most `depth` passages in the order that searches give now."""
+        ...
+
+
+class RatedAnswers(Protocol):
+    """What people found good and bad."""
+
+    def questions(self, identity: Identity, rated_after: datetime | None) -> AsyncIterator[Question]:
+        """Give what is known of each rated answer that `identity` may see.
+
+        Raises:
+            ServiceUnavailable: the ratings cannot be read.
+        """
+        ...
+
+
+class LiveTuning(Protocol):
+    """Which reranker a tenant's searches use.
+
+    Every method raises ServiceUnavailable when it cannot be told or changed.
+    """
+
+    async def get(self, identity: Identity) -> LiveReranker:
+        """Return what is live."""
+        ...
+
+    async def put(self, identity: Identity, digest: str, weight: float, expected_version: int) -> LiveReranker:
+        """Have the tenant's searches use a reranker, "" for none, and return what is live then.
+
+        Raises:
+            TuningChanged: the live version is not the expected one.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a process shall learn, and what it shall score with what it has learnt."""
+
+    base: str
+    seed: int
+    pairs: Sequence[Pair]
+    scored: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A reranker's folder, and its scores of each query's texts."""
+
+    folder: Path
+    scores: Sequence[Sequence[float]]
+
+
+class Trainer(Protocol):
+    """Trains in a process of its own, which ends with the call."""
+
+    async def train(self, lesson: Lesson, folder: Path, told: Callable[[str, float], Awaitable[None]]) -> Learnt:
+        """Train in `folder`; `told` hears of each stage and how far it is.
+
+        Raises:
+            TrainingFailed: the process ended without a reranker.
+        """
+        ...

@@ -1,0 +1,138 @@
+"""The gRPC face of tune: checks requests, and translates both ways."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import grpc
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
+from tandem.tune.v1 import tuning_service_pb2 as pb
+from tandem.tune.v1 import tuning_service_pb2_grpc as rpc
+
+from services.common.erasing import subjects_of
+from services.common.identity import Identity, caller
+from services.common.pages import page_size_of
+from services.common.permissions import Permissions
+from services.tune.adapters.erasure import PostgresErasure
+from services.tune.adapters.messages import order_of, promotion_message, reranker_message, run_message
+from services.tune.adapters.postgres import PostgresRerankers, PostgresRuns
+from services.tune.domain.runs import Position, Reranker, position_of
+from services.tune.ports import LiveTuning
+from services.tune.promoting import Promoter
+
+TUNING = pb.DESCRIPTOR.services_by_name["TuningService"].full_name
+ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Where runs wait: the store, who is told of a new one, and what runs may start from."""
+
+    runs: PostgresRuns
+    wake: Callable[[], None]
+    bases: Mapping[str, str]
+    new_id: Callable[[], str]
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What runs have made, and what is live of it."""
+
+    rerankers: PostgresRerankers
+    tuning: LiveTuning
+    permissions: Permissions
+
+
+class TuningServicer(rpc.TuningServiceServicer):
+    def __init__(self, queue: Queue, shelf: Shelf, promoter: Promoter) -> None:
+        self._queue = queue
+        self._shelf = shelf
+        self._promoter = promoter
+
+    async def StartRerankerRun(self, request: pb.StartRerankerRunRequest, context: Any) -> pb.StartRerankerRunResponse:
+        order = order_of(request, caller(), self._queue.bases)
+        run = await self._queue.runs.add(order, self._queue.new_id(), self._queue.now())
+        self._queue.wake()
+        return pb.StartRerankerRunResponse(run=run_message(run))
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
+        return pb.GetRunResponse(run=run_message(await self._queue.runs.find(caller(), request.run_id)))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
+        size, after = page_size_of(request.page_size), position_of(request.page_token)
+        found = await self._queue.runs.page(caller(), after, size + 1)
+        ends = [Position(each.created_at, each.run_id) for each in found]
+        return pb.ListRunsResponse(runs=map(run_message, found[:size]), next_page_token=_next_token(ends, size))
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
+        run = await self._queue.runs.cancel(caller(), request.run_id, self._queue.now())
+        return pb.CancelRunResponse(run=run_message(run))
+
+    async def ListRerankers(self, request: pb.ListRerankersRequest, context: Any) -> pb.ListRerankersResponse:
+        size, after = page_size_of(request.page_size), position_of(request.page_token)
+        found = await self._shelf.rerankers.page(who := caller(), after, size + 1)
+        ends = [Position(each.created_at, each.digest) for each in found]
+        shown = await self._shown(who, found[:size])
+        return pb.ListRerankersResponse(rerankers=shown, next_page_token=_next_token(ends, size))
+
+    async def PromoteReranker(self, request: pb.PromoteRerankerRequest, context: Any) -> pb.PromoteRerankerResponse:
+        promotion = await self._promoter.promote(caller(), request.digest, override=request.override)
+        return pb.PromoteRerankerResponse(promotion=promotion_message(promotion) if promotion else None)
+
+    async def RollbackReranker(self, request: pb.RollbackRerankerRequest, context: Any) -> pb.RollbackRerankerResponse:
+        return pb.RollbackRerankerResponse(promotion=promotion_message(await self._promoter.roll_back(caller())))
+
+    async def ListPromotions(self, request: pb.ListPromotionsRequest, context: Any) -> pb.ListPromotionsResponse:
+        size, after = page_size_of(request.page_size), position_of(request.page_token)
+        found = await self._shelf.rerankers.promotions(caller(), after, size + 1)
+        ends = [Position(each.promoted_at, each.promotion_id) for each in found]
+        shown = map(promotion_message, found[:size])
+        return pb.ListPromotionsResponse(promotions=shown, next_page_token=_next_token(ends, size))
+
+    async def _shown(self, who: Identity, found: Sequence[Reranker]) -> list[pb.Reranker]:
+        """Return the rerankers with what became of what they learnt from."""
+        if not found:
+            return []
+        live = await self._shelf.tuning.get(who)
+        documents = {document for each in found for document in each.lineage.documents}
+        existing = await self._shelf.permissions.existing(who, documents)
+        return [
+            reranker_message(
+                each,
+                live=each.digest == live.digest,
+                deleted_documents=sum(document not in existing for document in each.lineage.documents),
+            )
+            for each in found
+        ]
+
+
+class ErasureServicer(erasure_rpc.ErasureServiceServicer):
+    """Removes what runs and rerankers keep of people."""
+
+    def __init__(self, erasure: PostgresErasure, now: Callable[[], datetime]) -> None:
+        self._erasure = erasure
+        self._now = now
+
+    async def Erase(self, request: erasure_pb.EraseRequest, context: Any) -> erasure_pb.EraseResponse:
+        removed, stale = await self._erasure.erase(caller(), subjects_of(request), self._now())
+        counts = [erasure_pb.Removed(kind=kind, count=count) for kind, count in removed.items()]
+        # What a run made meanwhile is found by the call after this one.
+        return erasure_pb.EraseResponse(removed=counts, done=not counts, stale_adapters=stale)
+
+
+def register(tuning: TuningServicer, erasure: ErasureServicer) -> Callable[[grpc.aio.Server], None]:
+    """Return what adds both services to a server."""
+
+    def add(server: grpc.aio.Server) -> None:
+        rpc.add_TuningServiceServicer_to_server(tuning, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
+
+    return add
+
+
+def _next_token(ends: Sequence[Position], size: int) -> str:
+    """Return the token of the page after the first `size`; "" when that is all."""
+    return ends[size - 1].token() if len(ends) > size else ""

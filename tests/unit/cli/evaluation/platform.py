@@ -1,0 +1,92 @@
+"""A gateway for evaluations: it knows some documents, and finds and answers what it is told to."""
+
+import threading
+
+from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
+from tandem.gateway.v1 import gateway_service_pb2 as pb
+from tandem.gateway.v1 import gateway_service_pb2_grpc
+from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
+from tandem.retrieve.v1 import retrieve_service_pb2, tuning_service_pb2, tuning_service_pb2_grpc
+
+
+def passage(document: str, text: str = "text") -> retrieve_service_pb2.Passage:
+    return retrieve_service_pb2.Passage(
+        document_id=f"id-{document}", title=document, text=text, chunk_id=f"c-{document}"
+    )
+
+
+class KnownAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
+    """Finds and answers by question; `search` and `answer` are replaced by what a test needs."""
+
+    def __init__(self) -> None:
+        self.searches: list[pb.SearchRequest] = []
+        self.asked: list[pb.AskRequest] = []
+        self.failures = []
+        self.found: dict[str, list[str]] = {}
+        self.search = lambda request: self.found.get(request.query, [])
+        self.answer = lambda _: []
+        self.lock = threading.Lock()
+
+    def Search(self, request, context):
+        with self.lock:
+            self.searches.append(request)
+            failure = self.failures.pop(0) if self.failures else None
+        if failure:
+            context.abort(failure, "as told")
+        return pb.SearchResponse(passages=[passage(each) for each in self.search(request)])
+
+    def Ask(self, request, context):
+        with self.lock:
+            self.asked.append(request)
+        yield from self.answer(request)
+
+
+class KnownDocuments(ingest_service_pb2_grpc.IngestServiceServicer):
+    """Lists documents, one a page."""
+
+    def __init__(self) -> None:
+        self.names = ["a", "b", "c"]
+        self.sources: list[str] = []
+
+    def ListDocuments(self, request, context):
+        self.sources.append(request.source)
+        at = int(request.page_token or 0)
+        name = self.names[at]
+        document = ingest_service_pb2.Document(document_id=f"id-{name}", external_id=f"guides/{name}.md", title=name)
+        token = str(at + 1) if at + 1 < len(self.names) else ""
+        return ingest_service_pb2.ListDocumentsResponse(documents=[document], next_page_token=token)
+
+
+class KnownRatings(feedback_service_pb2_grpc.FeedbackServiceServicer):
+    """Gives ratings and interactions."""
+
+    def __init__(self) -> None:
+        self.rated: list[feedback_service_pb2.ExportRatingsResponse] = []
+        self.interactions: list[events_pb2.Interaction] = []
+
+    def ExportRatings(self, request, context):
+        yield from self.rated
+
+    def ListInteractions(self, request, context):
+        return feedback_service_pb2.ListInteractionsResponse(interactions=self.interactions)
+
+
+class KnownAssistants(gateway_service_pb2_grpc.AssistantServiceServicer):
+    """Has an assistant, and perhaps one that answers without retrieval."""
+
+    def __init__(self) -> None:
+        self.base = False
+
+    def ListAssistants(self, request, context):
+        assistants = [pb.Assistant(name="default")]
+        if self.base:
+            assistants.append(pb.Assistant(name="bare", without_retrieval=True))
+        return pb.ListAssistantsResponse(assistants=assistants)
+
+
+class KnownTunings(tuning_service_pb2_grpc.TuningServiceServicer):
+    """Has a third version."""
+
+    def GetTuning(self, request, context):
+        tuning = tuning_service_pb2.Tuning(version=request.version, dense_share=0.25, max_steps=2)
+        return tuning_service_pb2.GetTuningResponse(tuning=tuning)
