@@ -72,6 +72,8 @@ class Interaction(_message.Message):
     WITHHELD_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     HISTORY_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
+    ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     interaction_id: _builtins.str
     """Unique in the tenant; the signed answer id contains it."""
     tenant_id: _builtins.str
@@ -94,10 +96,14 @@ class Interaction(_message.Message):
     """W3C trace id, hex."""
     withheld: _builtins.bool
     """When shown: true where the caller may not read some document of its passages, or of the turns
-    in its prompt (any more), so that question, answer, prompt, passages and documents are left out.
+    in its prompt (any more), so that the texts made of them, the passages and the documents are left out.
     """
     actor: _builtins.str
     """The application that spoke for the subject; empty when nobody did."""
+    standalone_question: _builtins.str
+    """The question with what it left to the conversation put in; empty where it stood alone."""
+    assistant_version: _builtins.int
+    """The version of the assistant that answered; 0 for a "default" that nobody has put."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionPassage]: ...
     @_builtins.property
@@ -129,10 +135,12 @@ class Interaction(_message.Message):
         withheld: _builtins.bool = ...,
         actor: _builtins.str = ...,
         history_document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        standalone_question: _builtins.str = ...,
+        assistant_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "subject", b"subject", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "standalone_question", b"standalone_question", "subject", b"subject", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,6 +60,8 @@ class RetrieveFilter(_message.Message):
     CHANGED_AFTER_FIELD_NUMBER: _builtins.int
     CHANGED_BEFORE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    AUTHORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these sources, by id or name; empty means all. At most 100."""
@@ -76,6 +78,14 @@ class RetrieveFilter(_message.Message):
     def metadata(self) -> _struct_pb2.Struct:
         """Equal values of top-level metadata: strings, numbers, booleans. At most 20."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these kinds of document, such as "page" or "ticket"; empty means all. At most 100."""
+
+    @_builtins.property
+    def authors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these authors; empty means all. At most 100."""
+
     def __init__(
         self,
         *,
@@ -83,10 +93,12 @@ class RetrieveFilter(_message.Message):
         changed_after: _timestamp_pb2.Timestamp | None = ...,
         changed_before: _timestamp_pb2.Timestamp | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        authors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_after", b"changed_after", "changed_before", b"changed_before", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_after", b"changed_after", "changed_before", b"changed_before", "metadata", b"metadata", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authors", b"authors", "changed_after", b"changed_after", "changed_before", b"changed_before", "kinds", b"kinds", "metadata", b"metadata", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
