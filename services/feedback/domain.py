@@ -14,7 +14,7 @@ MAX_TEXT_CHARS = 10_000
 DEFAULT_TURNS = 10
 MAX_TURNS = 100
 # What was made of the documents: their text, and what was asked and told of it.
-WITHHELD = frozenset({"question", "answer", "prompt", "passages", "history_document_ids"})
+WITHHELD = frozenset({"question", "answer", "prompt", "passages", "citations", "history_document_ids"})
 
 
 class InvalidRating(InvalidArgument):

@@ -16,19 +16,22 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 
+from services.common.analysis import language_of
 from services.common.answer_ids import AnswerIds
 from services.common.bus import BusUnavailable
 from services.common.errors import ServiceError
 from services.common.identity import caller
 from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
+from services.gateway.checking import Checks
+from services.gateway.domain.abstention import Abstention
 from services.gateway.domain.assistants import assistant_of, name_of
-from services.gateway.domain.citations import Cited
+from services.gateway.domain.citations import Checked
 from services.gateway.domain.questions import conversation_id_of, new_id, query_of, question_of, top_k_of
 from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
-from services.gateway.servicer.answer import Answer, Asked, citations_event
+from services.gateway.servicer.answer import Answer, Asked
 from services.gateway.servicer.assistants import RecentAssistants
 from services.gateway.servicer.witness import Witness
 
@@ -65,12 +68,18 @@ class Oversight:
 
 class GatewayServicer(rpc.GatewayServiceServicer):
     def __init__(
-        self, services: Services, assistants: RecentAssistants, recording: Recording, oversight: Oversight
+        self,
+        services: Services,
+        assistants: RecentAssistants,
+        recording: Recording,
+        oversight: Oversight,
+        checks: Checks,
     ) -> None:
         self._services = services
         self._assistants = assistants
         self._recording = recording
         self._oversight = oversight
+        self._checks = checks
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
         async with _counted(self._oversight.meter.answer(caller())) as use:
@@ -79,19 +88,27 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             passages = await self._passages(asked, turns, request)
             answer = Answer(asked, passages, turns)
             use.tokens = answer.tokens
-            generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
-            # Left before anything else happens, so that the engine stops when the caller goes.
-            with reading_ahead(generating) as batches, reaching("generate"):
+            searched = query_of(asked.question, [turn.question for turn in turns])
+            if none := self._abstention(asked, answer, searched):
                 self._oversight.witness.given(ASK, passages)
                 yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
-                async for batch in batches:
-                    if piece := answer.take(batch):
-                        yield piece
+                for event in answer.abstain(none):
+                    yield event
+            else:
+                wanted = _generate_request(asked, turns, passages, request)
+                generating = await self._services.generate(wanted, asked.caller)
+                # Left before anything else happens, so that the engine stops when the caller goes.
+                with reading_ahead(generating) as batches, reaching("generate"):
+                    self._oversight.witness.given(ASK, passages)
+                    yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
+                    async for batch in batches:
+                        if piece := answer.take(batch):
+                            yield piece
             answer.whole()
-            cited, interaction_id = answer.cited(), new_id()
-            recorded = self._recorded(asked, answer, interaction_id, cited)
-            yield citations_event(cited)
-            yield answer.usage()
+            checked, interaction_id = await answer.checked(self._checks, searched), new_id()
+            recorded = self._recorded(asked, answer, interaction_id, checked)
+            for event in answer.ending(checked):
+                yield event
             await _acknowledged(recorded, self._recording.seconds)
             yield answer.end(self._recording.answer_ids.mint(asked.caller.identity.tenant_id, interaction_id))
 
@@ -118,7 +135,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         conversation_id = conversation_id_of(request.conversation_id) or new_id()
         assistant = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
         top_k = top_k_of(request.top_k, assistant)
-        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at)
+        language = language_of(question, self._checks.languages)
+        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at, language)
 
     async def _turns(self, asked: Asked, continued: str) -> Sequence[Interaction]:
         """Return the earlier turns of the caller's conversation, without those that may not be shown again."""
@@ -146,8 +164,14 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         # A caller may narrow what an assistant reads, never widen it.
         return [passage for passage in found.passages if not allowed or _is_of(passage, allowed)]
 
-    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, cited: Cited) -> asyncio.Future[None]:
-        record = answer.interaction(interaction_id, cited).SerializeToString()
+    def _abstention(self, asked: Asked, answer: Answer, searched: str) -> Abstention | None:
+        """Return why the model need not be asked, if so."""
+        if asked.assistant.without_retrieval:
+            return None
+        return self._checks.thresholds.before(answer.evidence(searched))
+
+    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, checked: Checked) -> asyncio.Future[None]:
+        record = answer.interaction(interaction_id, checked).SerializeToString()
         return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
 
 
@@ -162,6 +186,7 @@ def _generate_request(
         adapter=asked.assistant.adapter,
         sampling=request.sampling if request.HasField("sampling") else None,
         # What was answered earlier may come from anything that the caller may read.
+        language=asked.language,
         restricted=bool(turns) or any(passage.restricted for passage in passages),
     )
 

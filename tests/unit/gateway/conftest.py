@@ -42,6 +42,7 @@ from services.gateway.adapters.memory import (
 )
 from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.checking import Checks
 from services.gateway.domain.audit import AuditEvent
 from services.gateway.domain.keys import KeyMaker, KeyTerms
 from services.gateway.domain.tokens import Issuer
@@ -267,6 +268,7 @@ async def start_gateway(
     record_seconds: float = LIMIT_SECONDS,
     issuers: Sequence[Issuer] = (),
     watching: Watching | None = None,
+    checks: Checks | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
     watching = watching or Watching()
@@ -288,7 +290,7 @@ async def start_gateway(
         authentication = Authentication(Keys(maker, recent_keys), tokens, people)
         server = grpc.aio.server(interceptors=[RpcInterceptor(authentication, witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
-        gateway = GatewayServicer(services, recent_assistants, recording, Oversight(meter, witness))
+        gateway = GatewayServicer(services, recent_assistants, recording, Oversight(meter, witness), checks or Checks())
         rpc.add_GatewayServiceServicer_to_server(gateway, server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)
