@@ -54,14 +54,14 @@ class Settings(ServerSettings, DatabaseSettings):
         description="Languages (ISO 639-1) in which a question is answered in its own; in others the model chooses.",
     )
     abstain_below: float = Field(
-        0.42,
+        0.5,
         ge=0,
         le=1,
         description="Evidence (share of the question found in the passages) under which the model is not asked; 0 asks "
         "it always.",
     )
     abstain_unsupported_below: float = Field(
-        0.65,
+        0.6,
         ge=0,
         le=1,
         description="Evidence under which an answer of which no sentence is supported counts as none; 0 is never.",

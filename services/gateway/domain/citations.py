@@ -9,14 +9,17 @@ from services.gateway.domain.facts import numbers_agree
 from services.gateway.domain.sentences import Sentence, sentences_of, without_markers
 from services.gateway.domain.words import NEGATION, words_of
 
-# Of a sentence's content words, what a span must hold: less where the passage is about what was asked.
-LEAST_SUPPORT, LEAST_SUPPORT_NEAR = 0.95, 0.75
-# Of the question's content words, what a passage that is about it holds.
-NEAR = 0.6
+# Of a sentence's content words, what a span must hold where the question is not to be heard in it.
+LEAST_SUPPORT = 0.95
+# Else of what the sentence adds to the question, and, of what it repeats of it: one sentence, two, the whole passage.
+LEAST_ADDED = 0.75
+LEAST_REPEATED, LEAST_REPEATED_BY_TWO, LEAST_REPEATED_AROUND = 0.5, 0.9, 0.6
 # From this share on a span is about the same, and what it has otherwise is worth telling.
 RESEMBLANCE = 0.5
 # One word in common supports nothing, unless that word is the whole answer.
 LEAST_WORDS = 2
+# With these a model speaks of what it does.
+_OWN_WORDS = words_of("answer question passage")
 
 
 class Reason(StrEnum):
@@ -86,10 +89,11 @@ class Checked:
 def check(answer: str, passages: Sequence[Given], question: str = "") -> tuple[Verdict, ...]:
     """Return a verdict for each sentence of `answer` that says something, in order.
 
-    A sentence is supported by one or two sentences of a passage that hold enough of its
-    content words, each of its numbers and dates, and a negation if and only if it has one;
-    its names must stand there, elsewhere in the passage, or over it. What only repeats the
-    question must stand in the span almost whole; of what does not, something new must.
+    A sentence is supported by a span, one or two sentences of a passage, that holds 0.95 of its
+    content words. What it repeats of the question is no evidence by itself: where the span is
+    about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6), 0.75 of
+    what the sentence adds is enough. Its numbers, its dates, and a negation if and only if it
+    has one must stand in the span; its names there, elsewhere in the passage, or over it.
     """
     sentences = sentences_of(without_markers(answer))
     least_words = LEAST_WORDS if len(sentences) > 1 else 1
@@ -132,7 +136,7 @@ class _Index:
         self._about = [words_of(passage.context) for passage in passages]
         for index, sentence in self._sentences:
             self._about[index] |= sentence.holds
-        self._nearness = [len(asked & about) / len(asked) if asked else 1.0 for about in self._about]
+        self._nearness = [_share(asked, about) for about in self._about]
         self._places: defaultdict[str, list[int]] = defaultdict(list)
         for place, (_, sentence) in enumerate(self._sentences):
             for word in sentence.holds:
@@ -144,7 +148,7 @@ class _Index:
         Of spans that hold as much, that of the passage nearest to the question wins, then the
         shorter one, then that of the better passage.
         """
-        words = claim.words - {NEGATION}
+        words = self._told(claim)
         ranked = sorted(
             self._shares(words),
             key=lambda found: (-found[0], -self._nearness[self._sentences[found[1]][0]], found[2] - found[1], found[1]),
@@ -157,6 +161,11 @@ class _Index:
             return self._said(claim, spans[0] if spans else None, Reason.NO_SUPPORT)
         return self._said(claim, spans[0], self._difference(claim, *spans[0][1:]) or Reason.NO_SUPPORT)
 
+    def _told(self, claim: Sentence) -> frozenset[str]:
+        """Return the content words of a sentence, without those by which the model speaks of itself."""
+        words = claim.words - {NEGATION}
+        return words - (_OWN_WORDS - self._asked) or words
+
     def _said(self, claim: Sentence, found: tuple[float, int, int] | None, reason: Reason | None) -> Verdict:
         if found is None:
             return Verdict(claim.start, claim.end, None, reason)
@@ -168,12 +177,13 @@ class _Index:
     def _is_enough(self, claim: Sentence, share: float, first: int, last: int) -> bool:
         if share >= LEAST_SUPPORT:
             return True
-        fresh = claim.words - self._asked - {NEGATION}
-        near = self._nearness[self._sentences[first][0]] >= NEAR
-        return bool(near and share >= LEAST_SUPPORT_NEAR and fresh & self._held(first, last))
-
-    def _held(self, first: int, last: int) -> frozenset[str]:
-        return self._sentences[first][1].holds | self._sentences[last][1].holds
+        words, about = self._told(claim), self._about[self._sentences[first][0]]
+        held = self._sentences[first][1].holds | self._sentences[last][1].holds | claim.facts.names & about
+        added, repeated = words - self._asked, words & self._asked or self._asked
+        if not added or not repeated or _share(added, held) < LEAST_ADDED:
+            return False
+        least = LEAST_REPEATED if first == last else LEAST_REPEATED_BY_TWO
+        return _share(repeated, held) >= least and _share(repeated, about) >= LEAST_REPEATED_AROUND
 
     def _difference(self, claim: Sentence, first: int, last: int) -> Reason | None:
         """Return which fact of `claim` the span has otherwise."""
@@ -199,3 +209,8 @@ class _Index:
             after = held.get(place + 1)
             if after and self._sentences[place][0] == self._sentences[place + 1][0]:
                 yield (here | after).bit_count(), place, place + 1
+
+
+def _share(words: frozenset[str], held: frozenset[str]) -> float:
+    """Return the share of `words` in `held`; 0 where there are no words."""
+    return len(words & held) / len(words) if words else 0.0

@@ -27,6 +27,7 @@ NUMERALS = {
     word: str(number)
     for words in (
         "two three four five six seven eight nine ten eleven twelve",
+        "- third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
         "deux trois quatre cinq six sept huit - dix onze douze",
         "zwei drei vier funf sechs sieben acht neun zehn elf zwolf",
         "dos tres cuatro cinco seis siete ocho nueve diez once doce",
