@@ -26,6 +26,7 @@ from services.common.recent import Recent
 from services.common.server import Service, Task, run, serve
 from services.common.settings import Place, PlatformSettings
 from services.common.telemetry import start_telemetry
+from services.gateway.adapters.assistants import PostgresAssistants
 from services.gateway.adapters.audit import PostgresAudit
 from services.gateway.adapters.audit_writer import AuditWriter
 from services.gateway.adapters.bus import BusInteractionLog
@@ -34,7 +35,7 @@ from services.gateway.adapters.engines import Engines, engine_addresses
 from services.gateway.adapters.erasers import Eraser
 from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.issuer_keys import open_issuers
-from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
+from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys
 from services.gateway.adapters.quotas import Meter, open_storage, quotas_of
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.domain.assistants import Assistant
