@@ -1,6 +1,6 @@
 """What the service needs of others: an index of passages, and an embedder of queries."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from services.common.client import CallOptions
@@ -21,6 +21,12 @@ class EmbedderUnavailable(Unavailable):
 
     reason = "EMBEDDER_UNAVAILABLE"
     retry_seconds = 1.0
+
+
+class RerankerUnavailable(Unavailable):
+    """The reranker is not there, or does not answer."""
+
+    reason = "RERANKER_UNAVAILABLE"
 
 
 class PassageIndex(Protocol):
@@ -61,4 +67,18 @@ class Readership(Protocol):
 
     async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
         """Return those of the documents that `identity` may read, each with whether everybody in the tenant may."""
+        ...
+
+
+class Reranker(Protocol):
+    """A cross-encoder: reads a query and a text together."""
+
+    async def scores(self, reranker: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return how well each text answers `query`, best highest; `reranker` is a digest, or "" for the default.
+
+        It may be cancelled at any moment: whoever calls it has no more time.
+
+        Raises:
+            RerankerUnavailable: there is none of this digest, or it failed.
+        """
         ...

@@ -72,6 +72,10 @@ class Interaction(_message.Message):
     WITHHELD_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     HISTORY_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    SUPPORTED_SHARE_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    ABSTAINED_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
     ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     interaction_id: _builtins.str
@@ -100,6 +104,12 @@ class Interaction(_message.Message):
     """
     actor: _builtins.str
     """The application that spoke for the subject; empty when nobody did."""
+    supported_share: _builtins.float
+    """Of the answer's sentences that say something, the share that a passage supports, 0 to 1."""
+    sentences: _builtins.int
+    """How many sentences say something."""
+    abstained: _builtins.bool
+    """True: the passages did not tell, and the caller was told so."""
     standalone_question: _builtins.str
     """The question with what it left to the conversation put in; empty where it stood alone."""
     assistant_version: _builtins.int
@@ -112,6 +122,8 @@ class Interaction(_message.Message):
     def history_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Documents behind the earlier turns in the prompt, beside those of the passages."""
 
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionCitation]: ...
     def __init__(
         self,
         *,
@@ -135,20 +147,64 @@ class Interaction(_message.Message):
         withheld: _builtins.bool = ...,
         actor: _builtins.str = ...,
         history_document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        supported_share: _builtins.float = ...,
+        sentences: _builtins.int = ...,
+        abstained: _builtins.bool = ...,
+        citations: _abc.Iterable[Global___InteractionCitation] | None = ...,
         standalone_question: _builtins.str = ...,
         assistant_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "standalone_question", b"standalone_question", "subject", b"subject", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "citations", b"citations", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "sentences", b"sentences", "standalone_question", b"standalone_question", "subject", b"subject", "supported_share", b"supported_share", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Interaction: _TypeAlias = Interaction  # noqa: Y015
 
 @_typing.final
+class InteractionCitation(_message.Message):
+    """A sentence of the answer, and the span of a passage that supports it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGE_INDEX_FIELD_NUMBER: _builtins.int
+    ANSWER_START_FIELD_NUMBER: _builtins.int
+    ANSWER_END_FIELD_NUMBER: _builtins.int
+    START_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
+    passage_index: _builtins.int
+    """0-based index into passages."""
+    answer_start: _builtins.int
+    """Characters into the answer: [answer_start, answer_end)."""
+    answer_end: _builtins.int
+    start_offset: _builtins.int
+    """Characters into the document's parsed text: [start_offset, end_offset)."""
+    end_offset: _builtins.int
+    support: _builtins.float
+    """0 to 1."""
+    def __init__(
+        self,
+        *,
+        passage_index: _builtins.int = ...,
+        answer_start: _builtins.int = ...,
+        answer_end: _builtins.int = ...,
+        start_offset: _builtins.int = ...,
+        end_offset: _builtins.int = ...,
+        support: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_end", b"answer_end", "answer_start", b"answer_start", "end_offset", b"end_offset", "passage_index", b"passage_index", "start_offset", b"start_offset", "support", b"support"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InteractionCitation: _TypeAlias = InteractionCitation  # noqa: Y015
+
+@_typing.final
 class InteractionPassage(_message.Message):
-    """A passage that was in the prompt."""
+    """A passage that was in the prompt, or that was offered as near where there was no prompt."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

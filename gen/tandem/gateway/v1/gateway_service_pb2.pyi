@@ -24,6 +24,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UnsupportedReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnsupportedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnsupportedReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNSUPPORTED_REASON_UNSPECIFIED: _UnsupportedReason.ValueType  # 0
+    """Never sent."""
+    UNSUPPORTED_REASON_NO_SUPPORT: _UnsupportedReason.ValueType  # 1
+    """No passage says it."""
+    UNSUPPORTED_REASON_NUMBER_DIFFERS: _UnsupportedReason.ValueType  # 2
+    """What says it has another number, date or unit."""
+    UNSUPPORTED_REASON_NAME_DIFFERS: _UnsupportedReason.ValueType  # 3
+    """What says it has other names."""
+    UNSUPPORTED_REASON_NEGATION_DIFFERS: _UnsupportedReason.ValueType  # 4
+    """One says it and the other denies it."""
+    UNSUPPORTED_REASON_NOT_ENTAILED: _UnsupportedReason.ValueType  # 5
+    """The entailment model holds that it does not follow."""
+
+class UnsupportedReason(_UnsupportedReason, metaclass=_UnsupportedReasonEnumTypeWrapper):
+    """UnsupportedReason is why a sentence counts as unsupported."""
+
+UNSUPPORTED_REASON_UNSPECIFIED: UnsupportedReason.ValueType  # 0
+"""Never sent."""
+UNSUPPORTED_REASON_NO_SUPPORT: UnsupportedReason.ValueType  # 1
+"""No passage says it."""
+UNSUPPORTED_REASON_NUMBER_DIFFERS: UnsupportedReason.ValueType  # 2
+"""What says it has another number, date or unit."""
+UNSUPPORTED_REASON_NAME_DIFFERS: UnsupportedReason.ValueType  # 3
+"""What says it has other names."""
+UNSUPPORTED_REASON_NEGATION_DIFFERS: UnsupportedReason.ValueType  # 4
+"""One says it and the other denies it."""
+UNSUPPORTED_REASON_NOT_ENTAILED: UnsupportedReason.ValueType  # 5
+"""The entailment model holds that it does not follow."""
+Global___UnsupportedReason: _TypeAlias = UnsupportedReason  # noqa: Y015
+
+class _AbstentionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AbstentionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AbstentionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ABSTENTION_REASON_UNSPECIFIED: _AbstentionReason.ValueType  # 0
+    """Never sent."""
+    ABSTENTION_REASON_NO_PASSAGES: _AbstentionReason.ValueType  # 1
+    """Nothing that the caller may read was found."""
+    ABSTENTION_REASON_LITTLE_EVIDENCE: _AbstentionReason.ValueType  # 2
+    """What was found has too little of what was asked."""
+    ABSTENTION_REASON_UNSUPPORTED: _AbstentionReason.ValueType  # 3
+    """Nothing of the answer is supported, and what was found has little of what was asked."""
+    ABSTENTION_REASON_MODEL: _AbstentionReason.ValueType  # 4
+    """The model says that the passages do not tell."""
+
+class AbstentionReason(_AbstentionReason, metaclass=_AbstentionReasonEnumTypeWrapper):
+    """AbstentionReason is why there is no answer."""
+
+ABSTENTION_REASON_UNSPECIFIED: AbstentionReason.ValueType  # 0
+"""Never sent."""
+ABSTENTION_REASON_NO_PASSAGES: AbstentionReason.ValueType  # 1
+"""Nothing that the caller may read was found."""
+ABSTENTION_REASON_LITTLE_EVIDENCE: AbstentionReason.ValueType  # 2
+"""What was found has too little of what was asked."""
+ABSTENTION_REASON_UNSUPPORTED: AbstentionReason.ValueType  # 3
+"""Nothing of the answer is supported, and what was found has little of what was asked."""
+ABSTENTION_REASON_MODEL: AbstentionReason.ValueType  # 4
+"""The model says that the passages do not tell."""
+Global___AbstentionReason: _TypeAlias = AbstentionReason  # noqa: Y015
+
 class _CitationPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -106,6 +174,7 @@ class AskResponse(_message.Message):
     CITATIONS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    ABSTAINED_FIELD_NUMBER: _builtins.int
     REWRITTEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def retrieval_done(self) -> Global___RetrievalDone: ...
@@ -118,6 +187,8 @@ class AskResponse(_message.Message):
     @_builtins.property
     def end(self) -> Global___End: ...
     @_builtins.property
+    def abstained(self) -> Global___Abstained: ...
+    @_builtins.property
     def rewritten(self) -> Global___Rewritten: ...
     def __init__(
         self,
@@ -127,13 +198,14 @@ class AskResponse(_message.Message):
         citations: Global___Citations | None = ...,
         usage: Global___Usage | None = ...,
         end: Global___End | None = ...,
+        abstained: Global___Abstained | None = ...,
         rewritten: Global___Rewritten | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["retrieval_done", "token_delta", "citations", "usage", "end", "rewritten"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["retrieval_done", "token_delta", "citations", "usage", "end", "abstained", "rewritten"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -208,27 +280,110 @@ Global___TokenDelta: _TypeAlias = TokenDelta  # noqa: Y015
 
 @_typing.final
 class Citations(_message.Message):
-    """Which passages support the answer. Each was checked: the passage was in the prompt, the
-    spans exist, and the sentence's words are in it.
+    """Which passages support the answer, and which of its sentences none does. Each citation was checked:
+    the passage was in the prompt, the spans exist, and what the sentence says is in them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CITATIONS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FIELD_NUMBER: _builtins.int
+    SUPPORTED_SHARE_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    CHECK_FAILURE_FIELD_NUMBER: _builtins.int
+    supported_share: _builtins.float
+    """Of the sentences that say something, the share that is supported, 0 to 1; 1 where there is none."""
+    sentences: _builtins.int
+    """How many sentences say something."""
+    check_failure: _builtins.str
+    """Why the entailment model did not judge, so that words alone did, such as "ENTAILMENT_FAILED";
+    empty as a rule.
+    """
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Citation]: ...
+    @_builtins.property
+    def unsupported(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sentence]:
+        """In the answer's order."""
+
     def __init__(
         self,
         *,
         citations: _abc.Iterable[Global___Citation] | None = ...,
+        unsupported: _abc.Iterable[Global___Sentence] | None = ...,
+        supported_share: _builtins.float = ...,
+        sentences: _builtins.int = ...,
+        check_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_failure", b"check_failure", "citations", b"citations", "sentences", b"sentences", "supported_share", b"supported_share", "unsupported", b"unsupported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Citations: _TypeAlias = Citations  # noqa: Y015
+
+@_typing.final
+class Sentence(_message.Message):
+    """A sentence of the answer that no passage supports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_START_FIELD_NUMBER: _builtins.int
+    ANSWER_END_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    answer_start: _builtins.int
+    """Characters into the answer: [answer_start, answer_end)."""
+    answer_end: _builtins.int
+    reason: Global___UnsupportedReason.ValueType
+    def __init__(
+        self,
+        *,
+        answer_start: _builtins.int = ...,
+        answer_end: _builtins.int = ...,
+        reason: Global___UnsupportedReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_end", b"answer_end", "answer_start", b"answer_start", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sentence: _TypeAlias = Sentence  # noqa: Y015
+
+@_typing.final
+class Abstained(_message.Message):
+    """The passages do not tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    reason: Global___AbstentionReason.ValueType
+    evidence: _builtins.float
+    """How much of the question is found in the passages, 0 to 1."""
+    late: _builtins.bool
+    """True: the model's text was streamed already, and nothing of it should be relied upon."""
+    @_builtins.property
+    def nearest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """0-based indexes into RetrievalDone.passages: the nearest sources, best first."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___AbstentionReason.ValueType = ...,
+        nearest: _abc.Iterable[_builtins.int] | None = ...,
+        evidence: _builtins.float = ...,
+        late: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "late", b"late", "nearest", b"nearest", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Abstained: _TypeAlias = Abstained  # noqa: Y015
 
 @_typing.final
 class Citation(_message.Message):
@@ -243,6 +398,11 @@ class Citation(_message.Message):
     PASSAGE_START_FIELD_NUMBER: _builtins.int
     PASSAGE_END_FIELD_NUMBER: _builtins.int
     SUPPORT_FIELD_NUMBER: _builtins.int
+    CHUNK_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    START_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """1-based: the number shown to people, in order of first use."""
     passage_index: _builtins.int
@@ -254,7 +414,18 @@ class Citation(_message.Message):
     """Characters into the passage's text: [passage_start, passage_end)."""
     passage_end: _builtins.int
     support: _builtins.float
-    """Share of the sentence's content words found in the span, 0 to 1."""
+    """Share of the sentence's content words found in the span, 0 to 1; what the entailment model says,
+    where one judges.
+    """
+    chunk_id: _builtins.str
+    """The passage's chunk."""
+    document_id: _builtins.str
+    document_version: _builtins.int
+    start_offset: _builtins.int
+    """Characters into the document's parsed text: [start_offset, end_offset). They are equal where the
+    cited words are none of the document's there, such as a table's header that is repeated.
+    """
+    end_offset: _builtins.int
     def __init__(
         self,
         *,
@@ -265,10 +436,15 @@ class Citation(_message.Message):
         passage_start: _builtins.int = ...,
         passage_end: _builtins.int = ...,
         support: _builtins.float = ...,
+        chunk_id: _builtins.str = ...,
+        document_id: _builtins.str = ...,
+        document_version: _builtins.int = ...,
+        start_offset: _builtins.int = ...,
+        end_offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_end", b"answer_end", "answer_start", b"answer_start", "number", b"number", "passage_end", b"passage_end", "passage_index", b"passage_index", "passage_start", b"passage_start", "support", b"support"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_end", b"answer_end", "answer_start", b"answer_start", "chunk_id", b"chunk_id", "document_id", b"document_id", "document_version", b"document_version", "end_offset", b"end_offset", "number", b"number", "passage_end", b"passage_end", "passage_index", b"passage_index", "passage_start", b"passage_start", "start_offset", b"start_offset", "support", b"support"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

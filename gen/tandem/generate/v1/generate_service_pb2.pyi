@@ -85,6 +85,7 @@ class GenerateRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESTRICTED_FIELD_NUMBER: _builtins.int
     ANSWER_LENGTH_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
     question: _builtins.str
@@ -97,6 +98,10 @@ class GenerateRequest(_message.Message):
     """
     answer_length: Global___AnswerLength.ValueType
     """How much is written: the words that ask for it, and the most tokens where `sampling` says none."""
+    language: _builtins.str
+    """ISO 639-1: the language to answer in, such as "fr"; empty, or one that we have no name for,
+    leaves it to the model.
+    """
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
         """Earlier turns, oldest first; the oldest are left out when they do not fit."""
@@ -118,10 +123,11 @@ class GenerateRequest(_message.Message):
         sampling: Global___Sampling | None = ...,
         restricted: _builtins.bool = ...,
         answer_length: Global___AnswerLength.ValueType = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "history", b"history", "instructions", b"instructions", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
