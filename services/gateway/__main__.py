@@ -49,6 +49,7 @@ from services.gateway.servicer.authentication import MOST_PEOPLE, Authentication
 from services.gateway.servicer.directory import DirectoryServicer
 from services.gateway.servicer.erasures import ErasureServicer
 from services.gateway.servicer.forwarder import FORWARDED_NAMES, Forwarder
+from services.gateway.servicer.rewriting import Rewriter
 from services.gateway.servicer.witness import Witness
 from services.gateway.settings import Settings
 
@@ -90,7 +91,9 @@ async def main() -> None:
         meter = Meter(open_storage(settings.quota_storage), platform.quotas, quotas_of(recent_keys))
         books = _books(sessions, meter, _erasers(channels, outgoing))
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
-        gateway = GatewayServicer(Services(channels, outgoing, limits), recent_assistants, recording, books.oversight)
+        services = Services(channels, outgoing, limits)
+        rewriter = Rewriter(services, by_model=settings.rewriter == "model", seconds=settings.rewrite_seconds)
+        gateway = GatewayServicer(services, recent_assistants, rewriter, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
         faces: tuple[Face, ...] = (
             (rpc.add_GatewayServiceServicer_to_server, gateway),

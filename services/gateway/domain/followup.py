@@ -102,7 +102,7 @@ def standalone(question: str, said: Sequence[Said]) -> str:
 
 def adds_nothing(rewritten: str, question: str, said: Sequence[Said]) -> bool:
     """Tell whether every name and number of a rewritten question stands in the conversation that it was made from."""
-    told = " ".join([question, *(f"{turn.question} {turn.answer}" for turn in said)])
+    told = " ".join([question, *(f"{turn.question[:READ_CHARS]} {turn.answer[:READ_CHARS]}" for turn in said)])
     known = {word.low for word in words_of(told)}
     added = [word for word in words_of(rewritten) if word.is_content and word.low not in known]
     return not any(word.is_name or word.text[0].isupper() for word in added)

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from services.common.errors import InvalidArgument
 from services.common.text import printable
@@ -74,14 +74,6 @@ def conversation_id_of(requested: str) -> str:
     if requested and not _CONVERSATION_ID.fullmatch(requested):
         raise InvalidConversationId("a conversation's id has at most 64 letters, digits, '.', '_' and '-'")
     return requested
-
-
-def query_of(question: str, earlier: Sequence[str]) -> str:
-    """Return what to search for: a follow-up is about what was asked before it, too."""
-    if not earlier:
-        return question
-    room = MAX_QUESTION_CHARS - len(question) - 1
-    return f"{earlier[-1][: max(room, 0)]}\n{question}".strip()
 
 
 def new_id(now: Callable[[], float] = time.time) -> str:

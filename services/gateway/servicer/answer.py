@@ -35,6 +35,13 @@ class Asked:
     top_k: int
     arrived_at: float
     asked_at: Timestamp
+    # What is searched for and answered; empty where the question stands alone as it is.
+    standalone: str = ""
+
+    @property
+    def query(self) -> str:
+        """The question as it stands without its conversation."""
+        return self.standalone or self.question
 
     def milliseconds(self) -> int:
         """Return how long ago the question arrived."""
@@ -86,7 +93,9 @@ class Answer:
 
     def cited(self) -> Cited:
         """Return what in the prompt's passages supports the answer."""
-        found = cite("".join(self._texts), [passage.text for passage in self._in_prompt()])
+        # Citations count the passages as the caller got them; what the prompt did not hold supports nothing.
+        texts = [passage.text if index in self._in_prompt() else "" for index, passage in enumerate(self._passages)]
+        found = cite("".join(self._texts), texts)
         CITATIONS.inc(len(found.citations))
         UNSUPPORTED_SENTENCES.inc(found.unsupported_sentences)
         return found
@@ -124,10 +133,12 @@ class Answer:
             subject=who.subject,
             actor=who.actor,
             assistant=asked.assistant.name,
+            assistant_version=asked.assistant.version,
             question=asked.question,
+            standalone_question=asked.standalone,
             answer="".join(self._texts),
             prompt=self._started.prompt,
-            passages=[_reference(passage, index in indexes) for index, passage in enumerate(self._in_prompt())],
+            passages=[_reference(self._passages[index], index in indexes) for index in self._in_prompt()],
             history_document_ids=_documents_of(self._turns_in_prompt()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
@@ -146,8 +157,9 @@ class Answer:
         self._texts.append(text)
         return pb.AskResponse(token_delta=pb.TokenDelta(text=text, tokens=tokens))
 
-    def _in_prompt(self) -> Sequence[Passage]:
-        return self._passages[: max(0, self._started.passages_used)]
+    def _in_prompt(self) -> Sequence[int]:
+        """Return the indexes of the passages that the prompt holds, rising, as far as there are such passages."""
+        return sorted(set(range(len(self._passages))).intersection(self._started.passage_indexes))
 
     def _turns_in_prompt(self) -> Sequence[Interaction]:
         return self._turns[max(0, len(self._turns) - max(0, self._started.turns_used)) :]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -24,12 +24,14 @@ from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
 from services.gateway.domain.assistants import assistant_of, name_of
 from services.gateway.domain.citations import Cited
-from services.gateway.domain.questions import conversation_id_of, new_id, query_of, question_of, top_k_of
+from services.gateway.domain.questions import conversation_id_of, new_id, question_of, top_k_of
 from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
 from services.gateway.servicer.answer import Answer, Asked, citations_event
-from services.gateway.servicer.assistants import RecentAssistants
+from services.gateway.servicer.assistants import LENGTHS, RecentAssistants
+from services.gateway.servicer.filters import narrowed
+from services.gateway.servicer.rewriting import Rewriter
 from services.gateway.servicer.witness import Witness
 
 HISTORY_TURNS = 10
@@ -65,10 +67,16 @@ class Oversight:
 
 class GatewayServicer(rpc.GatewayServiceServicer):
     def __init__(
-        self, services: Services, assistants: RecentAssistants, recording: Recording, oversight: Oversight
+        self,
+        services: Services,
+        assistants: RecentAssistants,
+        rewriter: Rewriter,
+        recording: Recording,
+        oversight: Oversight,
     ) -> None:
         self._services = services
         self._assistants = assistants
+        self._rewriter = rewriter
         self._recording = recording
         self._oversight = oversight
 
@@ -76,9 +84,14 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         async with _counted(self._oversight.meter.answer(caller())) as use:
             asked = await self._asked(request, context)
             turns = await self._turns(asked, request.conversation_id)
-            passages = await self._passages(asked, turns, request)
+            rewritten = await self._rewriter.rewritten(asked, turns)
+            use.tokens = lambda: rewritten.tokens
+            if rewritten.question != asked.question:
+                asked = replace(asked, standalone=rewritten.question)
+                yield pb.AskResponse(rewritten=pb.Rewritten(standalone_question=rewritten.question))
+            passages = await self._passages(asked, request)
             answer = Answer(asked, passages, turns)
-            use.tokens = answer.tokens
+            use.tokens = lambda: rewritten.tokens + answer.tokens()
             generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
             # Left before anything else happens, so that the engine stops when the caller goes.
             with reading_ahead(generating) as batches, reaching("generate"):
@@ -128,19 +141,14 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         found = await self._services.conversation(wanted, asked.caller)
         return [turn for turn in found.interactions if not turn.withheld]
 
-    async def _passages(
-        self, asked: Asked, turns: Sequence[Interaction], request: pb.AskRequest
-    ) -> Sequence[retrieve_pb.Passage]:
+    async def _passages(self, asked: Asked, request: pb.AskRequest) -> Sequence[retrieve_pb.Passage]:
         allowed = asked.assistant.sources
-        if asked.assistant.without_retrieval:
+        both = narrowed(asked.assistant.narrowing, request.filter)
+        if asked.assistant.without_retrieval or both is None:
             return ()
-        wanted = retrieve_pb.RetrieveRequest(
-            query=query_of(asked.question, [turn.question for turn in turns]), top_k=asked.top_k
-        )
-        if request.HasField("filter"):
-            wanted.filter.CopyFrom(request.filter)
-        if not wanted.filter.sources:
-            wanted.filter.sources.extend(allowed)
+        if not both.sources:
+            both.sources.extend(allowed)
+        wanted = retrieve_pb.RetrieveRequest(query=asked.query, top_k=asked.top_k, filter=both)
         with RETRIEVAL_SECONDS.time():
             found = await self._services.retrieve(wanted, asked.caller)
         # A caller may narrow what an assistant reads, never widen it.
@@ -158,8 +166,9 @@ def _generate_request(
         instructions=asked.assistant.instructions,
         history=[generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in turns],
         passages=[generate_pb.ContextPassage(title=passage.title, text=passage.text) for passage in passages],
-        question=asked.question,
+        question=asked.query,
         adapter=asked.assistant.adapter,
+        answer_length=LENGTHS[asked.assistant.answer_length],
         sampling=request.sampling if request.HasField("sampling") else None,
         # What was answered earlier may come from anything that the caller may read.
         restricted=bool(turns) or any(passage.restricted for passage in passages),
