@@ -17,6 +17,9 @@ from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.citations import Cited, cite
 from services.gateway.metrics import ANSWER_TOKENS, CITATIONS, FIRST_TOKEN_SECONDS, UNSUPPORTED_SENTENCES
 
+# A question may be made to stand alone with words of so many turns before it.
+TOLD_TURNS = 3
+
 
 class AnswerIncomplete(Unavailable):
     """The engine's stream ended before the answer did."""
@@ -139,7 +142,7 @@ class Answer:
             answer="".join(self._texts),
             prompt=self._started.prompt,
             passages=[_reference(self._passages[index], index in indexes) for index in self._in_prompt()],
-            history_document_ids=_documents_of(self._turns_in_prompt()),
+            history_document_ids=_documents_of(self._turns_behind()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
             prompt_tokens=self._started.prompt_tokens,
@@ -161,8 +164,10 @@ class Answer:
         """Return the indexes of the passages that the prompt holds, rising, as far as there are such passages."""
         return sorted(set(range(len(self._passages))).intersection(self._started.passage_indexes))
 
-    def _turns_in_prompt(self) -> Sequence[Interaction]:
-        return self._turns[max(0, len(self._turns) - max(0, self._started.turns_used)) :]
+    def _turns_behind(self) -> Sequence[Interaction]:
+        """Return the turns that are in the prompt, or may have words in the question as it stands alone."""
+        told = TOLD_TURNS if self._asked.standalone else 0
+        return self._turns[max(0, len(self._turns) - max(told, self._started.turns_used)) :]
 
 
 def citations_event(cited: Cited) -> pb.AskResponse:

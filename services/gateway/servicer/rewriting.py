@@ -12,9 +12,8 @@ from services.common.errors import ServiceError
 from services.gateway.adapters.services import Services, reaching
 from services.gateway.domain.followup import LONGEST_FOLLOW_UP, Said, adds_nothing, standalone
 from services.gateway.metrics import FOLLOW_UPS
-from services.gateway.servicer.answer import Asked
+from services.gateway.servicer.answer import TOLD_TURNS, Asked
 
-TOLD_TURNS = 3
 TOLD_CHARS = 600
 LONGEST_TOLD = 2000
 MOST_TOKENS = 64

@@ -241,6 +241,14 @@ async def test_an_answer_keeps_the_documents_of_the_turns_in_its_prompt(gateway,
     assert list(Interaction.FromString(log.records[0][2]).history_document_ids) == ["d-older", "d1", "d2"]
 
 
+async def test_an_answer_keeps_the_documents_whose_words_its_question_was_completed_with(gateway, behind, log):
+    passages = [InteractionPassage(document_id="d1", cited=True)]
+    behind.turns = [Interaction(question="Who founded it?", answer="Ada Lovelace did.", passages=passages)]
+    behind.most_turns = 0
+    await gateway.events(question="When was she born?", conversation_id="c-1")
+    assert list(Interaction.FromString(log.records[0][2]).history_document_ids) == ["d1"]
+
+
 @pytest.mark.parametrize(
     ("turns", "restricted", "told"), [([], False, False), ([], True, True), ([Interaction(question="?")], False, True)]
 )
