@@ -12,6 +12,12 @@ FIRST_TOKEN_SECONDS = Histogram(
     "tandem_ask_first_token_seconds", "From a question to its first token.", buckets=SECONDS
 )
 ANSWER_TOKENS = Counter("tandem_answer_tokens_total", "Tokens of answers that were whole.")
+FOLLOW_UPS = Counter(
+    "tandem_follow_ups_total",
+    "Questions within a conversation: alone as they were, made so by rule or by the model; model_refused "
+    "where it failed or added something.",
+    ["outcome"],
+)
 CITATIONS = Counter("tandem_citations_total", "Citations sent.")
 SENTENCES = Counter(
     "tandem_answer_sentences_total", "Sentences of answers: supported by a passage, or unsupported.", ["support"]

@@ -1,5 +1,7 @@
 """Everything about the gateway that differs between deployments."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -47,6 +49,10 @@ class Settings(ServerSettings, DatabaseSettings):
     generate_seconds: float = Field(300, gt=0, description="Most time an answer may take.")
     feedback_seconds: float = Field(10, gt=0, description="Most time to read a conversation or keep a rating.")
     forward_seconds: float = Field(600, gt=0, description="Most time a forwarded admin call may take.")
+    rewriter: Literal["rules", "model"] = Field(
+        "rules", description="What makes follow-ups stand alone: rules, or the language model with rules behind it."
+    )
+    rewrite_seconds: float = Field(2, gt=0, description="Most time that the model may take for that.")
     record_seconds: float = Field(5, gt=0, description="Most time an answer waits for the event log before it fails.")
 
     languages: tuple[str, ...] = Field(

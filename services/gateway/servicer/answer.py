@@ -18,6 +18,7 @@ from services.gateway.domain.abstention import Abstention, text_of
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.citations import Checked
 from services.gateway.domain.evidence import Evidence, evidence_of
+from services.gateway.domain.questions import answer_language_of
 from services.gateway.metrics import ANSWER_TOKENS, FIRST_TOKEN_SECONDS
 from services.gateway.servicer.support import (
     abstained_event,
@@ -29,6 +30,9 @@ from services.gateway.servicer.support import (
     seen_of,
 )
 
+# A question may be made to stand alone with words of so many turns before it.
+TOLD_TURNS = 3
+
 
 class AnswerIncomplete(Unavailable):
     """The engine's stream ended before the answer did."""
@@ -38,10 +42,7 @@ class AnswerIncomplete(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that was let in; `arrived_at` is what time.perf_counter said then.
-
-    `language` (ISO 639-1) is what it is to be answered in; "" where that cannot be told.
-    """
+    """A question that was let in; `arrived_at` is what time.perf_counter said then."""
 
     caller: Caller
     question: str
@@ -50,7 +51,20 @@ class Asked:
     top_k: int
     arrived_at: float
     asked_at: Timestamp
+    # Of the question, ISO 639-1; empty where it cannot be told.
     language: str = ""
+    # What is searched for and answered; empty where the question stands alone as it is.
+    standalone: str = ""
+
+    @property
+    def query(self) -> str:
+        """The question as it stands without its conversation."""
+        return self.standalone or self.question
+
+    @property
+    def answer_language(self) -> str:
+        """What it is answered in; empty leaves it to the model."""
+        return answer_language_of(self.language, self.assistant.languages)
 
     def milliseconds(self) -> int:
         """Return how long ago the question arrived."""
@@ -102,29 +116,29 @@ class Answer:
             raise AnswerIncomplete("the answer broke off")
         ANSWER_TOKENS.inc(self._finished.completion_tokens)
 
-    def evidence(self, searched: str) -> Evidence:
-        """Return how much of `searched` is found in the passages."""
+    def evidence(self) -> Evidence:
+        """Return how much of the question is found in the passages."""
         if self._evidence is None:
             seen = [seen_of(passage, self._asked.language) for passage in self._passages]
-            self._evidence = evidence_of(searched, seen)
+            self._evidence = evidence_of(self._asked.query, seen)
         return self._evidence
 
     def abstain(self, abstention: Abstention) -> Iterator[pb.AskResponse]:
         """Give the events that say that there is no answer, instead of the engine's."""
         self._abstention = abstention
         yield abstained_event(abstention)
-        yield self._piece(text_of(self._asked.language, offers=bool(abstention.nearest)), 0)
+        yield self._piece(text_of(self._asked.answer_language, offers=bool(abstention.nearest)), 0)
         self._finished = generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP)
         self._total_ms = self._asked.milliseconds()
 
-    async def checked(self, checks: Checks, searched: str) -> Checked:
+    async def checked(self, checks: Checks) -> Checked:
         """Return what in the prompt's passages supports the answer; a text that tells nothing needs none."""
         if self._abstention:
             return Checked(())
-        text, evidence = "".join(self._texts), self.evidence(searched)
-        found = await checks.check(text, [given_of(passage) for passage in self._shown()], searched)
+        text = "".join(self._texts)
+        found = await checks.check(text, [given_of(passage) for passage in self._shown()], self._asked.query)
         if self._passages:
-            self._abstention = checks.thresholds.after(evidence, found, text)
+            self._abstention = checks.thresholds.after(self.evidence(), found, text)
         return found
 
     def usage(self) -> pb.AskResponse:
@@ -167,11 +181,13 @@ class Answer:
             subject=who.subject,
             actor=who.actor,
             assistant=asked.assistant.name,
+            assistant_version=asked.assistant.version,
             question=asked.question,
+            standalone_question=asked.standalone,
             answer="".join(self._texts),
             prompt=self._started.prompt,
             passages=interaction_passages(shown, {span.passage_index for _, _, span in checked.cited()}),
-            history_document_ids=_documents_of(self._turns_in_prompt()),
+            history_document_ids=_documents_of(self._turns_behind()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
             prompt_tokens=self._started.prompt_tokens,
@@ -204,8 +220,10 @@ class Answer:
         claimed = self._started.passage_indexes or there[: max(0, self._started.passages_used)]
         return sorted({index for index in claimed if index in there})
 
-    def _turns_in_prompt(self) -> Sequence[Interaction]:
-        return self._turns[max(0, len(self._turns) - max(0, self._started.turns_used)) :]
+    def _turns_behind(self) -> Sequence[Interaction]:
+        """Return the turns that are in the prompt, or may have words in the question as it stands alone."""
+        told = TOLD_TURNS if self._asked.standalone else 0
+        return self._turns[max(0, len(self._turns) - max(told, self._started.turns_used)) :]
 
 
 def _documents_of(turns: Sequence[Interaction]) -> list[str]:

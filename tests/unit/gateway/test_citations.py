@@ -125,7 +125,10 @@ def test_what_only_repeats_the_question_is_supported_by_those_words_alone():
 @pytest.mark.parametrize(
     ("answer", "passage"),
     [
-        ("Remboursement effectué sous 14 jours ouvrés.", "Le REMBOURSEMENT est effectue\u0301 sous 14 jours ouvre\u0301s."),
+        (
+            "Remboursement effectué sous 14 jours ouvrés.",
+            "Le REMBOURSEMENT est effectue\u0301 sous 14 jours ouvre\u0301s.",
+        ),
         ("Le prix est de 1 250,50 euros.", "Prix : 1\u202f250.50 euros"),
         ("商品可在30天内退货。", "退货政策：商品可在30天内退货。运费由客户承担。"),  # noqa: RUF001 - as it is typed
         ("يمكن إرجاع المنتجات خلال 30 يوما.", "يمكن إرجاع المنتجات خلال ٣٠ يومًا من الشراء."),

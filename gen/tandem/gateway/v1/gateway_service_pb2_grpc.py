@@ -84,10 +84,10 @@ class GatewayServiceServicer:
 
     def Ask(self, request, context):
         """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
-        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then Citations,
-        Usage, End. Cancelling the call stops the engine. Without an End the answer cannot be rated. Where
-        the passages do not tell, Abstained comes once: before a text that says so, or, after the
-        Citations, of the model's own text.
+        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+        Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+        be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+        after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
         INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /

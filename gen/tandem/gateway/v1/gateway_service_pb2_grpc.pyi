@@ -49,10 +49,10 @@ class GatewayServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     Ask: _grpc.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]
     """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
-    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then Citations,
-    Usage, End. Cancelling the call stops the engine. Without an End the answer cannot be rated. Where
-    the passages do not tell, Abstained comes once: before a text that says so, or, after the
-    Citations, of the model's own text.
+    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+    Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+    be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+    after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -92,10 +92,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ask: _aio.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]  # type: ignore[assignment]
     """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
-    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then Citations,
-    Usage, End. Cancelling the call stops the engine. Without an End the answer cannot be rated. Where
-    the passages do not tell, Abstained comes once: before a text that says so, or, after the
-    Citations, of the model's own text.
+    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+    Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+    be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+    after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -138,10 +138,10 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_service_pb2.AskResponse], _abc.AsyncIterator[_gateway_service_pb2.AskResponse]]:
         """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
-        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then Citations,
-        Usage, End. Cancelling the call stops the engine. Without an End the answer cannot be rated. Where
-        the passages do not tell, Abstained comes once: before a text that says so, or, after the
-        Citations, of the model's own text.
+        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+        Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+        be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+        after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
         INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
