@@ -19,10 +19,11 @@ from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
+from services.feedback.adapters.conversations import PostgresConversations
 from services.feedback.adapters.erasure import PostgresErasure
 from services.feedback.adapters.postgres import OUTBOX, SCHEMA, PostgresFeedback
 from services.feedback.consumer import InteractionConsumer
-from services.feedback.servicer import ERASURE, FEEDBACK, ErasureServicer, FeedbackServicer, register
+from services.feedback.servicer import ERASURE, FEEDBACK, ErasureServicer, FeedbackServicer, Store, register
 from services.feedback.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -41,7 +42,8 @@ async def main() -> None:
         manifest_url = settings.manifest_url.get_secret_value() or settings.database_url.get_secret_value()
         permissions = await resources.enter_async_context(open_permissions(manifest_url))
         erasure = ErasureServicer(PostgresErasure(sessions), now)
-        servicer = FeedbackServicer(store, permissions, AnswerIds(key), now, lambda: uuid4().hex)
+        kept = Store(store, PostgresConversations(sessions, outbox))
+        servicer = FeedbackServicer(kept, permissions, AnswerIds(key), now, lambda: uuid4().hex)
         consumer = InteractionConsumer(store, now)
         subscription = Subscription(
             settings.bus,

@@ -7,14 +7,17 @@ from enum import StrEnum
 from typing import Any
 
 from services.common import pages
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import InvalidArgument, NotFound, Unavailable
 from services.common.text import printable
 
 MAX_TEXT_CHARS = 10_000
 DEFAULT_TURNS = 10
 MAX_TURNS = 100
 # What was made of the documents: their text, and what was asked and told of it.
-WITHHELD = frozenset({"question", "answer", "prompt", "passages", "history_document_ids"})
+WITHHELD = frozenset(
+    {"question", "standalone_question", "answer", "prompt", "passages", "citations", "history_document_ids"}
+)
+MAX_TITLE_CHARS = 200
 
 
 class InvalidRating(InvalidArgument):
@@ -33,6 +36,12 @@ class InvalidRatedAfter(InvalidArgument):
     """A timestamp outside the years 1 to 9999."""
 
     reason = "INVALID_RATED_AFTER"
+
+
+class ConversationNotFound(NotFound):
+    """The caller has no such conversation."""
+
+    reason = "CONVERSATION_NOT_FOUND"
 
 
 class StoreUnavailable(Unavailable):
@@ -74,6 +83,31 @@ class Interaction:
             return self
         kept = {name: value for name, value in self.content.items() if name not in WITHHELD}
         return replace(self, content=kept | {"withheld": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Questions of one subject that follow each other; `assistant` answered the last of them."""
+
+    first: Interaction
+    turns: int
+    last_asked_at: datetime
+    assistant: str
+
+    def document_ids(self) -> set[str]:
+        """Return the documents that its title came from."""
+        return self.first.document_ids()
+
+    def title(self, readable: Collection[str]) -> str | None:
+        """Return what who may read the documents in `readable` may see of the first question; None for nothing."""
+        shown = self.first.shown(readable)
+        if shown.content.get("withheld"):
+            return None
+        return str(shown.content.get("question", ""))[:MAX_TITLE_CHARS]
+
+    def position(self) -> "Position":
+        """Return where a page that ends with it ends."""
+        return Position(self.last_asked_at, self.first.conversation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +164,7 @@ class Position:
         return pages.token_of(f"{self.at.isoformat()} {self.object_id}")
 
 
-def documents_of(shown: Iterable[Interaction | Rated]) -> set[str]:
+def documents_of(shown: Iterable[Interaction | Rated | Conversation]) -> set[str]:
     """Return the documents that any of these came from."""
     return {document_id for one in shown for document_id in one.document_ids()}
 

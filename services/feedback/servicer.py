@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -18,8 +19,9 @@ from services.common.erasing import subjects_of
 from services.common.identity import Identity, caller
 from services.common.pages import page_size_of
 from services.common.permissions import Permissions
+from services.feedback.adapters.conversations import PostgresConversations
 from services.feedback.adapters.erasure import PostgresErasure
-from services.feedback.adapters.messages import interaction_message, rating_message, thumb_of
+from services.feedback.adapters.messages import conversation_message, interaction_message, rating_message, thumb_of
 from services.feedback.adapters.postgres import PostgresFeedback
 from services.feedback.domain import (
     Interaction,
@@ -44,16 +46,25 @@ RATINGS_TOTAL = Counter("tandem_ratings_total", "Ratings kept, new or replaced."
 M = TypeVar("M", bound=Message)
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where interactions with their ratings are kept, and people's conversations in them."""
+
+    feedback: PostgresFeedback
+    conversations: PostgresConversations
+
+
 class FeedbackServicer(rpc.FeedbackServiceServicer):
     def __init__(
         self,
-        store: PostgresFeedback,
+        store: Store,
         permissions: Permissions,
         answer_ids: AnswerIds,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
-        self._store = store
+        self._store = store.feedback
+        self._conversations = store.conversations
         self._permissions = permissions
         self._answer_ids = answer_ids
         self._now = now
@@ -76,8 +87,25 @@ class FeedbackServicer(rpc.FeedbackServiceServicer):
 
     async def GetConversation(self, request: pb.GetConversationRequest, context: Any) -> pb.GetConversationResponse:
         who, turns = caller(), turns_of(request.max_turns)
-        found = await self._store.conversation(who, request.conversation_id, turns)
+        found = await self._conversations.turns(who, request.conversation_id, turns)
         return pb.GetConversationResponse(interactions=map(interaction_message, await self._shown(who, found)))
+
+    async def ListConversations(
+        self, request: pb.ListConversationsRequest, context: Any
+    ) -> pb.ListConversationsResponse:
+        size, after = page_size_of(request.page_size), position_of(request.page_token)
+        found = await self._conversations.page(who := caller(), after, size + 1)
+        readable = await self._permissions.readable(who, documents_of(found[:size]))
+        return pb.ListConversationsResponse(
+            conversations=[conversation_message(one, one.title(readable)) for one in found[:size]],
+            next_page_token=_next_token([one.position() for one in found], size),
+        )
+
+    async def DeleteConversation(
+        self, request: pb.DeleteConversationRequest, context: Any
+    ) -> pb.DeleteConversationResponse:
+        removed = await self._conversations.delete(caller(), request.conversation_id, self._now())
+        return pb.DeleteConversationResponse(removed=removed)
 
     async def ListInteractions(self, request: pb.ListInteractionsRequest, context: Any) -> pb.ListInteractionsResponse:
         size, after = page_size_of(request.page_size), position_of(request.page_token)

@@ -22,6 +22,23 @@ class StoreUnavailable(Unavailable):
     reason = "STORE_UNAVAILABLE"
 
 
+class EntailmentFailed(Unavailable):
+    """The entailment model did not judge; what words say stands."""
+
+    reason = "ENTAILMENT_FAILED"
+
+
+class Entailment(Protocol):
+    """Judges whether one text follows from another."""
+
+    async def scores(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        """Return for each (premise, hypothesis) how surely the one entails the other, 0 to 1.
+
+        Raises:
+            EntailmentFailed: it cannot tell.
+        """
+
+
 class ApiKeys(Protocol):
     """Keeps the tenants' keys. Every method raises StoreUnavailable when it cannot."""
 
@@ -43,13 +60,30 @@ class ApiKeys(Protocol):
 
 
 class Assistants(Protocol):
-    """Keeps the tenants' assistants. Every method raises StoreUnavailable when it cannot."""
+    """Keeps the tenants' assistants and all their versions. Every method raises StoreUnavailable when it cannot."""
 
     async def find(self, identity: Identity, name: str) -> Assistant | None:
-        """Return the assistant of this name."""
+        """Return the assistant of this name that is in use."""
 
-    async def put(self, identity: Identity, assistant: Assistant) -> None:
-        """Create or replace an assistant by name."""
+    async def put(self, identity: Identity, assistant: Assistant, expected: int | None = None) -> Assistant:
+        """Put an assistant to use as a new version, and return it; what is as it was stays the version that it was.
+
+        Raises:
+            AssistantChanged: the version in use is not `expected`; 0 is none.
+        """
+
+    async def version(self, identity: Identity, name: str, version: int) -> Assistant | None:
+        """Return a version of an assistant, in use or not."""
+
+    async def versions(self, identity: Identity, name: str, before: int, limit: int) -> Sequence[Assistant]:
+        """Return at most `limit` versions before that number, newest first."""
+
+    async def delete(self, identity: Identity, name: str) -> None:
+        """Take an assistant out of use; its versions stay, and their numbers go on.
+
+        Raises:
+            AssistantNotFound: it never had a version.
+        """
 
     async def page(self, identity: Identity, after: str, limit: int) -> Sequence[Assistant]:
         """Return at most `limit` of the tenant's assistants whose names come after `after`, by name."""

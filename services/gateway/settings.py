@@ -1,5 +1,7 @@
 """Everything about the gateway that differs between deployments."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -48,7 +50,37 @@ class Settings(ServerSettings, DatabaseSettings):
     generate_seconds: float = Field(300, gt=0, description="Most time an answer may take.")
     feedback_seconds: float = Field(10, gt=0, description="Most time to read a conversation or keep a rating.")
     forward_seconds: float = Field(600, gt=0, description="Most time a forwarded admin call may take.")
+    rewriter: Literal["rules", "model"] = Field(
+        "rules", description="What makes follow-ups stand alone: rules, or the language model with rules behind it."
+    )
+    rewrite_seconds: float = Field(2, gt=0, description="Most time that the model may take for that.")
     record_seconds: float = Field(5, gt=0, description="Most time an answer waits for the event log before it fails.")
+
+    languages: tuple[str, ...] = Field(
+        ("en", "fr", "de", "es", "it"),
+        description="Languages (ISO 639-1) in which a question is answered in its own; in others the model chooses.",
+    )
+    abstain_below: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Evidence (share of the question found in the passages) under which the model is not asked; 0 asks "
+        "it always.",
+    )
+    abstain_unsupported_below: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Evidence under which an answer of which no sentence is supported counts as none; 0 is never.",
+    )
+    entailment: str = Field(
+        "",
+        description="A cross-encoder for natural language inference that has the label entailment, by "
+        "sentence-transformers' name or folder, to judge what is supported; empty means by words alone. Needs the "
+        "extra `entailment`.",
+    )
+    entailment_seconds: float = Field(5, gt=0, description="Most time an answer waits for that model.")
+    entailment_least: float = Field(0.5, ge=0, le=1, description="From what probability on a sentence is supported.")
 
     def transport(self, platform: PlatformSettings) -> Transport:
         """Return how the gateway serves and calls.

@@ -145,6 +145,7 @@ def _draft(request: pb.GenerateRequest) -> Draft:
         [Turn(turn.question, turn.answer) for turn in request.history],
         [Passage(passage.title, passage.text) for passage in request.passages],
         request.question,
+        request.language,
     )
 
 

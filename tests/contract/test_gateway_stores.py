@@ -1,27 +1,63 @@
 """What ApiKeys and Assistants promise, on the memory adapters and on PostgreSQL."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from services.common.access import Role
 from services.common.database import open_database
 from services.common.identity import Identity, system
 from services.common.quotas import Quotas
+from services.gateway.adapters.assistants import PostgresAssistants
 from services.gateway.adapters.memory import MemoryApiKeys, MemoryAssistants
-from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys, PostgresAssistants
-from services.gateway.domain.assistants import Assistant
+from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys
+from services.gateway.domain.assistants import (
+    AnswerLength,
+    Assistant,
+    AssistantChanged,
+    AssistantNotFound,
+    CitationPolicy,
+    Narrowing,
+)
 from services.gateway.domain.keys import ApiKeyNotFound, KeyMaker, KeyTerms
 from services.gateway.ports import ApiKeys, Assistants, StoreUnavailable
 
 MAKER = KeyMaker(b"k" * 32)
+BEFORE = """
+INSERT INTO gateway.tenants (tenant_id) VALUES ('{tenant}');
+INSERT INTO gateway.assistants VALUES ('{tenant}', 'sales', 'Be brief.', '{{wiki}}', 'x', 7, true)
+"""
 
 
 def somebody() -> Identity:
     """Somebody in a tenant of their own."""
     return system(uuid.uuid4().hex, "test")
+
+
+def whole() -> Assistant:
+    """An assistant with everything."""
+    narrowing = Narrowing(
+        ("page",), ("Ada",), (("draft", False), ("shelf", 2.0), ("team", "é")), datetime(2024, 1, 2, 3, tzinfo=UTC)
+    )
+    return Assistant(
+        "sales",
+        "Two.",
+        ("a", "b"),
+        "",
+        5,
+        without_retrieval=True,
+        languages=("fr", "en"),
+        narrowing=narrowing,
+        citation_policy=CitationPolicy.REQUIRE,
+        answer_length=AnswerLength.LONG,
+        without_abstention=True,
+    )
 
 
 def terms(name: str) -> KeyTerms:
@@ -105,12 +141,67 @@ async def test_keys_page_newest_first_within_their_tenant(keys, tenant):
     assert [key.terms.name for key in (*first, *rest)] == ["third", "second", "first"]
 
 
-async def test_an_assistant_is_kept_and_replaced(assistants, tenant):
-    await assistants.put(tenant, Assistant("sales", "One.", ("a",), "x", 3))
-    replaced = Assistant("sales", "Two.", ("a", "b"), "", 5, without_retrieval=True)
-    await assistants.put(tenant, replaced)
-    assert await assistants.find(tenant, "sales") == replaced
-    assert await assistants.page(tenant, "", 10) == [replaced]
+async def test_an_assistant_is_kept_and_replaced_by_its_next_version(assistants, tenant):
+    first = await assistants.put(tenant, Assistant("sales", "One.", ("a",), "x", 3))
+    second = await assistants.put(tenant, whole())
+    assert (first.version, second.version) == (1, 2)
+    assert second.says_as_much_as(whole())
+    assert first.created_at <= second.created_at
+    assert await assistants.find(tenant, "sales") == second
+    assert await assistants.page(tenant, "", 10) == [second]
+
+
+async def test_what_is_as_it_was_makes_no_new_version(assistants, tenant):
+    first = await assistants.put(tenant, whole())
+    assert await assistants.put(tenant, whole()) == first
+    assert await assistants.versions(tenant, "sales", 100, 10) == [first]
+
+
+async def test_versions_never_change_and_are_given_newest_first(assistants, tenant):
+    kept = [await assistants.put(tenant, Assistant("sales", text)) for text in ("One.", "Two.", "Three.")]
+    assert await assistants.versions(tenant, "sales", 100, 2) == [kept[2], kept[1]]
+    assert await assistants.versions(tenant, "sales", 2, 2) == [kept[0]]
+    assert await assistants.version(tenant, "sales", 1) == kept[0]
+    assert await assistants.version(tenant, "sales", 4) is None
+
+
+@pytest.mark.parametrize(("expected", "kept"), [(0, False), (1, True), (2, False), (None, True)])
+async def test_an_assistant_that_has_changed_is_not_replaced(assistants, tenant, expected, kept):
+    await assistants.put(tenant, Assistant("sales", "One."), 0)
+    if kept:
+        assert (await assistants.put(tenant, Assistant("sales", "Two."), expected)).version == 2
+        return
+    with pytest.raises(AssistantChanged):
+        await assistants.put(tenant, Assistant("sales", "Two."), expected)
+    assert (await assistants.find(tenant, "sales")).instructions == "One."
+
+
+async def test_of_two_who_replace_the_same_version_one_wins(assistants, tenant):
+    await assistants.put(tenant, Assistant("sales", "One."))
+    both = [assistants.put(tenant, Assistant("sales", text), 1) for text in ("Two.", "Three.")]
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Assistant", "AssistantChanged"]
+
+
+async def test_a_deleted_assistant_is_nothing_but_its_versions_stay_and_their_numbers_go_on(assistants, tenant):
+    first = await assistants.put(tenant, Assistant("sales", "One."))
+    for _ in range(2):
+        await assistants.delete(tenant, "sales")
+    assert await assistants.find(tenant, "sales") is None
+    assert await assistants.page(tenant, "", 10) == []
+    assert await assistants.version(tenant, "sales", 1) == first
+    assert (await assistants.put(tenant, Assistant("sales", "One."), 0)).version == 2
+
+
+async def test_what_was_never_there_cannot_be_deleted_nor_what_is_anothers(assistants, tenant):
+    other = somebody()
+    await assistants.put(other, Assistant("sales"))
+    for name in ("sales", "none"):
+        with pytest.raises(AssistantNotFound):
+            await assistants.delete(tenant, name)
+    assert await assistants.find(other, "sales") is not None
+    assert await assistants.version(tenant, "sales", 1) is None
+    assert list(await assistants.versions(tenant, "sales", 100, 10)) == []
 
 
 async def test_another_tenants_assistant_is_nothing(assistants, keys, tenant):
@@ -134,3 +225,24 @@ async def test_a_database_that_is_not_there_is_unavailable():
     with pytest.raises(StoreUnavailable):
         await PostgresApiKeys(async_sessionmaker(engine)).find("x")
     await engine.dispose()
+
+
+async def test_assistants_of_before_become_their_first_versions(database_url):
+    before = BEFORE.format(tenant=(name := uuid.uuid4().hex))
+    async with open_database(database_url, MIGRATIONS, SCHEMA) as sessions:
+        engine = sessions.kw["bind"]
+        async with engine.begin() as connection:
+            await connection.run_sync(_moved, command.downgrade, "0002")
+            for statement in filter(None, map(str.strip, before.split(";"))):
+                await connection.execute(text(statement))
+            await connection.run_sync(_moved, command.upgrade, "head")
+        found = await PostgresAssistants(sessions).find(system(name, "test"), "sales")
+    assert found.version == 1
+    assert found.says_as_much_as(Assistant("sales", "Be brief.", ("wiki",), "x", 7, without_retrieval=True))
+
+
+def _moved(connection, move, revision):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes.update(connection=connection, schema=SCHEMA)
+    move(config, revision)

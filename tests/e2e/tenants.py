@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import jwt
 from tandem.common.v1 import access_pb2
+from tandem.feedback.v1 import feedback_service_pb2 as feedback_pb
 from tandem.feedback.v1 import feedback_service_pb2_grpc as feedback_rpc
 from tandem.gateway.v1 import audit_service_pb2_grpc as audit_rpc
 from tandem.gateway.v1 import directory_service_pb2_grpc as directory_rpc
@@ -88,6 +89,20 @@ class Tenant:
 
     def search(self, query: str, metadata: Metadata | None = None) -> list[Any]:
         return list(self.call(self.gateway.Search, pb.SearchRequest(query=query, top_k=100), metadata).passages)
+
+    def turns(self, conversation: str, metadata: Metadata) -> list[Any]:
+        """The turns of a conversation; none where it is not there (yet)."""
+
+        def read(request: Any, **options: Any) -> list[Any]:
+            try:
+                return list(self.feedback.GetConversation(request, **options).interactions)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                return []
+
+        turns: list[Any] = self.call(read, feedback_pb.GetConversationRequest(conversation_id=conversation), metadata)
+        return turns
 
     def ask(self, question: str, conversation: str, metadata: Metadata) -> str:
         """Ask, and return the answer's id."""

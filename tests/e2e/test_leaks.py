@@ -263,8 +263,7 @@ def _live(world: World) -> None:
         answer_id=answer_id, thumb=events_pb2.THUMB_DOWN, comment=new("comment"), correction=new("correction")
     )
     tenant.call(tenant.gateway.Rate, rating, ada)
-    turns = feedback_service_pb2.GetConversationRequest(conversation_id="talk")
-    tenant.until(lambda: len(tenant.call(tenant.feedback.GetConversation, turns, ada).interactions) == 2)
+    tenant.until(lambda: len(tenant.turns("talk", ada)) == 2)
 
 
 def _asked(world: World, question: str, metadata: Metadata) -> str:

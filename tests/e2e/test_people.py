@@ -11,7 +11,7 @@ import asyncpg
 import grpc
 import pytest
 from pymilvus import MilvusClient
-from tandem.feedback.v1 import events_pb2, feedback_service_pb2
+from tandem.feedback.v1 import events_pb2
 from tandem.gateway.v1 import audit_service_pb2 as audit_pb
 from tandem.gateway.v1 import directory_service_pb2 as directory_pb
 from tandem.gateway.v1 import erasure_service_pb2 as erasure_pb
@@ -40,8 +40,7 @@ def rate(tenant: Tenant, answer_id: str, user: str) -> None:
 
 
 def turns(tenant: Tenant, conversation: str, user: str) -> list[Any]:
-    request = feedback_service_pb2.GetConversationRequest(conversation_id=conversation)
-    return list(tenant.call(tenant.feedback.GetConversation, request, tenant.for_user(user)).interactions)
+    return tenant.turns(conversation, tenant.for_user(user))
 
 
 def revoke(tenant: Tenant, source: str) -> None:

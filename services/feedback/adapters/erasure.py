@@ -12,7 +12,17 @@ from tandem.feedback.v1 import events_pb2
 from services.common import bus
 from services.common.database import Sessions
 from services.common.identity import Identity
-from services.feedback.adapters.postgres import ERASED, EVERYBODY, INTERACTIONS, OUTBOX, RATINGS, any_of, translated
+from services.feedback.adapters.postgres import (
+    DELETED,
+    ERASED,
+    EVERYBODY,
+    INTERACTIONS,
+    OUTBOX,
+    RATINGS,
+    any_of,
+    hold_off_interactions,
+    translated,
+)
 
 BATCH = 1000
 
@@ -49,17 +59,32 @@ async def _note(session: AsyncSession, tenant_id: str, subjects: Sequence[str] |
 
 
 async def _removed(session: AsyncSession, tenant_id: str, subjects: Sequence[str] | None) -> dict[str, int]:
-    told, rated = INTERACTIONS.c, RATINGS.c
+    await hold_off_interactions(session, tenant_id)
+    told, rated, deleted = INTERACTIONS.c, RATINGS.c, DELETED.c
     gone = delete(INTERACTIONS).where(told.tenant_id == tenant_id, _of(told.subject, subjects))
     ids = list(await session.scalars(gone.returning(told.interaction_id)))
     theirs = or_(_of(rated.subject, subjects), rated.interaction_id == any_of(ids))
     ratings = await session.execute(
         delete(RATINGS).where(rated.tenant_id == tenant_id, theirs).returning(rated.rating_id)
     )
-    waiting = await _unpublished(session, tenant_id, subjects, set(ids))
-    await session.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(waiting)))
-    counts = {"interactions": len(ids), "ratings": len(ratings.all()), "unpublished ratings": len(waiting)}
+    buried = delete(DELETED).where(deleted.tenant_id == tenant_id, _of(deleted.subject, subjects))
+    notes = await session.execute(buried.returning(deleted.conversation_id))
+    counts = {
+        "interactions": len(ids),
+        "ratings": len(ratings.all()),
+        "unpublished ratings": await forget_unpublished(session, tenant_id, subjects, set(ids)),
+        "deleted conversations": len(notes.all()),
+    }
     return {kind: count for kind, count in counts.items() if count}
+
+
+async def forget_unpublished(
+    session: AsyncSession, tenant_id: str, subjects: Sequence[str] | None, interaction_ids: set[str]
+) -> int:
+    """Remove ratings by these people, or of these interactions, that wait to be published; return how many."""
+    waiting = await _unpublished(session, tenant_id, subjects, interaction_ids)
+    await session.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(waiting)))
+    return len(waiting)
 
 
 async def _unpublished(

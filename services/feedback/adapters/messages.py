@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.feedback.v1 import events_pb2, feedback_service_pb2
 
 from services.common.bus import RATINGS, Record, key_of, traced
-from services.feedback.domain import Interaction, Rating, Thumb
+from services.feedback.domain import Conversation, Interaction, Rating, Thumb
 
 # PostgreSQL's index entries end at about 2,700 bytes; no honest id comes near.
 MAX_ID_CHARS = 256
@@ -63,6 +63,19 @@ def _without_nul(value: Any) -> Any:
 def interaction_message(interaction: Interaction) -> events_pb2.Interaction:
     """Return the interaction as the RPCs show it."""
     return ParseDict(dict(interaction.content), events_pb2.Interaction(), ignore_unknown_fields=True)
+
+
+def conversation_message(conversation: Conversation, title: str | None) -> feedback_service_pb2.Conversation:
+    """Return the conversation as the RPCs show it; no title is withheld."""
+    return feedback_service_pb2.Conversation(
+        conversation_id=conversation.first.conversation_id,
+        title=title or "",
+        turns=conversation.turns,
+        started_at=_timestamp(conversation.first.asked_at),
+        last_asked_at=_timestamp(conversation.last_asked_at),
+        withheld=title is None,
+        assistant=conversation.assistant,
+    )
 
 
 def rating_message(rating: Rating, *, withheld: bool = False) -> feedback_service_pb2.Rating:

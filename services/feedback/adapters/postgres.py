@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Index, Row, Select, String, Table, any_, literal, select, tuple_
+from sqlalchemy import Column, DateTime, Index, Row, Select, String, Table, any_, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,6 +33,7 @@ INTERACTIONS = Table(
     Column("content", JSONB, nullable=False),
     Index("ix_interactions_newest", "tenant_id", "asked_at", "interaction_id"),
     Index("ix_interactions_conversation", "tenant_id", "conversation_id", "asked_at"),
+    Index("ix_interactions_subject", "tenant_id", "subject", "conversation_id", "asked_at"),
 )
 # A rating may come before its interaction is recorded, so no foreign key ties the two.
 RATINGS = Table(
@@ -56,6 +57,15 @@ ERASED = Table(
     Column("subject", String, primary_key=True),
     Column("erased_at", DateTime(timezone=True), nullable=False),
 )
+# Likewise of a conversation that its own subject deleted.
+DELETED = Table(
+    "deleted_conversations",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("conversation_id", String, primary_key=True),
+    Column("deleted_at", DateTime(timezone=True), nullable=False),
+)
 
 
 class PostgresFeedback:
@@ -71,14 +81,20 @@ class PostgresFeedback:
     async def add_interactions(self, identity: Identity, interactions: Sequence[Interaction]) -> int:
         """Keep the tenant's `interactions` and return how many were new; those already kept stay as they are.
 
-        Those of somebody who was erased since are not kept.
+        Those of somebody who was erased since, and of conversations that were deleted since, are not kept.
         """
         own = [interaction for interaction in interactions if interaction.tenant_id == identity.tenant_id]
         statement = insert(INTERACTIONS).on_conflict_do_nothing().returning(INTERACTIONS.c.interaction_id)
         with translated():
             async with self._sessions.begin() as session:
+                await _wait_for_removals(session, identity.tenant_id)
                 erased = await _erased(session, identity.tenant_id, {interaction.subject for interaction in own})
-                rows = [_interaction_row(interaction) for interaction in own if not _is_erased(interaction, erased)]
+                deleted = await _deleted(session, identity.tenant_id, {one.conversation_id for one in own})
+                rows = [
+                    _interaction_row(interaction)
+                    for interaction in own
+                    if not _is_erased(interaction, erased) and not _is_deleted(interaction, deleted)
+                ]
                 return len((await session.execute(statement, rows)).all()) if rows else 0
 
     async def rate(self, identity: Identity, rating: Rating) -> tuple[Rating, bool]:
@@ -93,35 +109,17 @@ class PostgresFeedback:
                 # of one subject are published in the order in which they were kept.
                 changed = (await session.execute(_upsert(identity, rating))).one_or_none()
                 if changed is None:
-                    return _rating(await _identical(session, identity, rating)), False
-                kept = _rating(changed)
+                    return rating_of_row(await _identical(session, identity, rating)), False
+                kept = rating_of_row(changed)
                 await self._outbox.add(session, [rating_record(kept)])
         self._outbox.wake()
         return kept, True
-
-    async def conversation(self, identity: Identity, conversation_id: str, turns: int) -> list[Interaction]:
-        """Return the last `turns` of the caller's conversation, oldest first."""
-        if "\0" in conversation_id:
-            # PostgreSQL keeps no such text, and refuses to look for it.
-            return []
-        table = INTERACTIONS.c
-        query = (
-            select(INTERACTIONS)
-            .where(
-                table.tenant_id == identity.tenant_id,
-                table.conversation_id == conversation_id,
-                table.subject == identity.subject,
-            )
-            .order_by(table.asked_at.desc(), table.interaction_id.desc())
-            .limit(turns)
-        )
-        return [_interaction(row) for row in reversed(await self._all(query))]
 
     async def interactions(self, identity: Identity, after: Position | None, limit: int) -> list[Interaction]:
         """Return at most `limit` interactions of a tenant that come after a position, newest first."""
         query = select(INTERACTIONS).where(INTERACTIONS.c.tenant_id == identity.tenant_id)
         key = (INTERACTIONS.c.asked_at, INTERACTIONS.c.interaction_id)
-        return [_interaction(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
+        return [interaction_of_row(row) for row in await self._all(_newest_first(query, key, after).limit(limit))]
 
     async def ratings(self, identity: Identity, after: Position | None, limit: int) -> list[Rated]:
         """Return at most `limit` ratings of a tenant that come after a position, newest first."""
@@ -161,6 +159,36 @@ def translated() -> Iterator[None]:
 def any_of(values: Sequence[str]) -> Any:
     """Return what a column equals that has any of `values`, of which there may be any number."""
     return any_(literal(list(values), ARRAY(String)))
+
+
+async def hold_off_interactions(session: AsyncSession, tenant_id: str) -> None:
+    """Wait for who stores interactions of the tenant, and keep others from it until this transaction ends.
+
+    Whoever stored them in between would have looked for what is removed before it was.
+    """
+    await session.execute(select(func.pg_advisory_xact_lock(_lock_of(tenant_id))))
+
+
+async def _wait_for_removals(session: AsyncSession, tenant_id: str) -> None:
+    await session.execute(select(func.pg_advisory_xact_lock_shared(_lock_of(tenant_id))))
+
+
+def _lock_of(tenant_id: str) -> Any:
+    return func.hashtextextended(f"{SCHEMA}.interactions/{tenant_id}", 0)
+
+
+async def _deleted(
+    session: AsyncSession, tenant_id: str, conversation_ids: set[str]
+) -> dict[tuple[str, str], datetime]:
+    """Return when conversations of these ids were deleted, by subject and id."""
+    table = DELETED.c
+    query = select(DELETED).where(table.tenant_id == tenant_id, table.conversation_id == any_of([*conversation_ids]))
+    return {(row.subject, row.conversation_id): row.deleted_at for row in await session.execute(query)}
+
+
+def _is_deleted(interaction: Interaction, deleted: Mapping[tuple[str, str], datetime]) -> bool:
+    deleted_at = deleted.get((interaction.subject, interaction.conversation_id))
+    return deleted_at is not None and interaction.asked_at <= deleted_at
 
 
 async def _erased(session: AsyncSession, tenant_id: str, subjects: set[str]) -> dict[str, datetime]:
@@ -222,7 +250,7 @@ def _interaction_row(interaction: Interaction) -> dict[str, object]:
     return {column.name: getattr(interaction, column.name) for column in INTERACTIONS.c}
 
 
-def _interaction(row: Row[Any]) -> Interaction:
+def interaction_of_row(row: Row[Any]) -> Interaction:
     return Interaction(**{column.name: getattr(row, column.name) for column in INTERACTIONS.c})
 
 
@@ -240,13 +268,13 @@ def _rating_row(identity: Identity, rating: Rating) -> dict[str, object]:
     }
 
 
-def _rating(row: Row[Any]) -> Rating:
+def rating_of_row(row: Row[Any]) -> Rating:
     opinion = Opinion(Thumb(row.thumb), row.comment, row.correction)
     return Rating(row.rating_id, row.tenant_id, row.interaction_id, row.subject, opinion, row.rated_at)
 
 
 def _rated(row: Row[Any]) -> Rated:
     if row.content is None:
-        return Rated(_rating(row), None)
+        return Rated(rating_of_row(row), None)
     ids = (row.tenant_id, row.interaction_id, row.conversation_id, row.asker)
-    return Rated(_rating(row), Interaction(*ids, row.asked_at, row.content))
+    return Rated(rating_of_row(row), Interaction(*ids, row.asked_at, row.content))

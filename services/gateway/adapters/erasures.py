@@ -50,7 +50,7 @@ ERASURES = Table(
 
 # Whatever the gateway keeps of a tenant but its audit log and its erasures, so that nothing refers
 # to what is gone.
-_OWN = ("memberships", "aliases", "groups", "users", "assistants", "api_keys", "tenants")
+_OWN = ("memberships", "aliases", "groups", "users", "assistant_versions", "assistants", "api_keys", "tenants")
 
 _NAMES = text(
     "SELECT user_id, alias FROM gateway.aliases WHERE tenant_id = :tenant AND user_id = ("

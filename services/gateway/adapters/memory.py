@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from services.common.identity import Identity
-from services.gateway.domain.assistants import Assistant
+from services.gateway.domain.assistants import Assistant, AssistantNotFound, check_version
 from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyTerms, NewKey, StoredKey
 from services.gateway.domain.people import (
     GROUP,
@@ -23,7 +23,7 @@ from services.gateway.domain.people import (
     expanded,
     fitting,
 )
-from services.gateway.ports import GroupPage
+from services.gateway.ports import EntailmentFailed, GroupPage
 
 
 class MemoryApiKeys:
@@ -59,16 +59,39 @@ class MemoryApiKeys:
 
 
 class MemoryAssistants:
-    """Assistants in a dictionary."""
+    """Assistants in dictionaries."""
 
     def __init__(self) -> None:
         self._assistants: dict[tuple[str, str], Assistant] = {}
+        self._versions: defaultdict[tuple[str, str], list[Assistant]] = defaultdict(list)
 
     async def find(self, identity: Identity, name: str) -> Assistant | None:
         return self._assistants.get((identity.tenant_id, name))
 
-    async def put(self, identity: Identity, assistant: Assistant) -> None:
-        self._assistants[identity.tenant_id, assistant.name] = assistant
+    async def put(self, identity: Identity, assistant: Assistant, expected: int | None = None) -> Assistant:
+        key = identity.tenant_id, assistant.name
+        live = self._assistants.get(key)
+        check_version(live.version if live else 0, expected)
+        if live and live.says_as_much_as(assistant):
+            return live
+        kept = replace(assistant, version=len(self._versions[key]) + 1, created_at=datetime.now(UTC))
+        self._versions[key].append(kept)
+        self._assistants[key] = kept
+        return kept
+
+    async def version(self, identity: Identity, name: str, version: int) -> Assistant | None:
+        found = self._versions.get((identity.tenant_id, name), [])
+        return found[version - 1] if 0 < version <= len(found) else None
+
+    async def versions(self, identity: Identity, name: str, before: int, limit: int) -> Sequence[Assistant]:
+        found = self._versions.get((identity.tenant_id, name), [])
+        return [each for each in reversed(found) if each.version < before][:limit]
+
+    async def delete(self, identity: Identity, name: str) -> None:
+        key = identity.tenant_id, name
+        if key not in self._versions:
+            raise AssistantNotFound("no such assistant", assistant=name)
+        self._assistants.pop(key, None)
 
     async def page(self, identity: Identity, after: str, limit: int) -> Sequence[Assistant]:
         tenant_id = identity.tenant_id
@@ -170,6 +193,19 @@ class MemoryInteractionLog:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+
+class MemoryEntailment:
+    """Entailment that says what it was told to; of a pair that it was not told, nothing."""
+
+    def __init__(self, known: Mapping[tuple[str, str], float]) -> None:
+        self._known = known
+
+    async def scores(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        try:
+            return [self._known[pair] for pair in pairs]
+        except KeyError as error:
+            raise EntailmentFailed("a pair is not known") from error
 
 
 def _position(key: ApiKey) -> tuple[datetime, str]:

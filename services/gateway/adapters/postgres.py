@@ -1,4 +1,4 @@
-"""Tenants, keys and assistants in PostgreSQL."""
+"""Tenants and keys in PostgreSQL."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -13,10 +13,8 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
     Row,
-    Select,
     String,
     Table,
     false,
@@ -32,7 +30,6 @@ from services.common.access import Role
 from services.common.database import Sessions, is_away, schema_metadata
 from services.common.identity import Identity
 from services.common.quotas import Quotas
-from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import ApiKey, ApiKeyNotFound, KeyTerms, NewKey, StoredKey
 from services.gateway.domain.quotas import limits_of
 from services.gateway.ports import StoreUnavailable
@@ -61,18 +58,6 @@ API_KEYS = Table(
     Column("acts_for_users", Boolean, nullable=False, server_default=false()),
     Column("quota", JSONB, nullable=False, server_default="{}"),
     Index("ix_api_keys_newest", "tenant_id", "created_at", "key_id"),
-)
-ASSISTANTS = Table(
-    "assistants",
-    METADATA,
-    Column("tenant_id", ForeignKey(TENANTS.c.tenant_id), primary_key=True),
-    # Byte order, so that pages follow each other as Python's strings do.
-    Column("name", String(collation="C"), primary_key=True),
-    Column("instructions", String, nullable=False),
-    Column("sources", ARRAY(String), nullable=False),
-    Column("adapter", String, nullable=False),
-    Column("top_k", Integer, nullable=False),
-    Column("without_retrieval", Boolean, nullable=False),
 )
 
 
@@ -125,40 +110,6 @@ class PostgresApiKeys:
                 raise ApiKeyNotFound("no such key", key_id=key_id)
 
 
-class PostgresAssistants:
-    """Assistants in the table `assistants`."""
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
-
-    async def find(self, identity: Identity, name: str) -> Assistant | None:
-        query = select(ASSISTANTS).where(ASSISTANTS.c.tenant_id == identity.tenant_id, ASSISTANTS.c.name == name)
-        found = await self._all(query)
-        return found[0] if found else None
-
-    async def put(self, identity: Identity, assistant: Assistant) -> None:
-        values = {
-            "instructions": assistant.instructions,
-            "sources": assistant.sources,
-            "adapter": assistant.adapter,
-            "top_k": assistant.top_k,
-            "without_retrieval": assistant.without_retrieval,
-        }
-        statement = insert(ASSISTANTS).values(tenant_id=identity.tenant_id, name=assistant.name, **values)
-        async with transaction(self._sessions) as session:
-            await make_tenant(session, identity)
-            await session.execute(statement.on_conflict_do_update(index_elements=["tenant_id", "name"], set_=values))
-
-    async def page(self, identity: Identity, after: str, limit: int) -> Sequence[Assistant]:
-        table = ASSISTANTS.c
-        query = select(ASSISTANTS).where(table.tenant_id == identity.tenant_id, table.name > after)
-        return await self._all(query.order_by(table.name).limit(limit))
-
-    async def _all(self, query: Select[Any]) -> Sequence[Assistant]:
-        async with transaction(self._sessions) as session:
-            return [_assistant(row) for row in await session.execute(query)]
-
-
 @contextlib.asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """Give a transaction.
@@ -198,7 +149,3 @@ def _api_key(row: Row[Any]) -> ApiKey:
     stored = _stored_key(row)
     terms = KeyTerms(row.name, stored.roles, stored.expires_at, stored.acts_for_users, stored.quota)
     return ApiKey(row.key_id, row.tenant_id, terms, row.created_at, row.revoked_at)
-
-
-def _assistant(row: Row[Any]) -> Assistant:
-    return Assistant(row.name, row.instructions, tuple(row.sources), row.adapter, row.top_k, row.without_retrieval)

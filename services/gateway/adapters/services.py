@@ -82,10 +82,15 @@ class Services:
     async def conversation(
         self, request: feedback_pb.GetConversationRequest, caller: Caller
     ) -> feedback_pb.GetConversationResponse:
-        """Return the turns of the caller's conversation."""
+        """Return the turns of the caller's conversation; one that is not there, or is another's, has none."""
         options = self._outgoing(caller.identity, caller.context, self._limits.feedback)
         with reaching("feedback"):
-            return await self._feedback.GetConversation(request, **options)
+            try:
+                return await self._feedback.GetConversation(request, **options)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+        return feedback_pb.GetConversationResponse()
 
     async def rate(self, request: feedback_pb.RateRequest, caller: Caller) -> feedback_pb.RateResponse:
         """Keep the caller's opinion of an answer."""

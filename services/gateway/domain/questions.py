@@ -76,12 +76,9 @@ def conversation_id_of(requested: str) -> str:
     return requested
 
 
-def query_of(question: str, earlier: Sequence[str]) -> str:
-    """Return what to search for: a follow-up is about what was asked before it, too."""
-    if not earlier:
-        return question
-    room = MAX_QUESTION_CHARS - len(question) - 1
-    return f"{earlier[-1][: max(room, 0)]}\n{question}".strip()
+def answer_language_of(question: str, allowed: Sequence[str]) -> str:
+    """Return the language to answer in: the question's, or the first of those `allowed` where it is not among them."""
+    return question if question in allowed or not allowed else allowed[0]
 
 
 def new_id(now: Callable[[], float] = time.time) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -16,20 +16,24 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 
+from services.common.analysis import language_of
 from services.common.answer_ids import AnswerIds
 from services.common.bus import BusUnavailable
 from services.common.errors import ServiceError
 from services.common.identity import caller
 from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
+from services.gateway.checking import Checks
 from services.gateway.domain.assistants import assistant_of, name_of
-from services.gateway.domain.citations import Cited
-from services.gateway.domain.questions import conversation_id_of, new_id, query_of, question_of, top_k_of
+from services.gateway.domain.citations import Checked
+from services.gateway.domain.questions import conversation_id_of, new_id, question_of, top_k_of
 from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
-from services.gateway.servicer.answer import Answer, Asked, citations_event
-from services.gateway.servicer.assistants import RecentAssistants
+from services.gateway.servicer.answer import Answer, Asked
+from services.gateway.servicer.assistants import LENGTHS, RecentAssistants
+from services.gateway.servicer.filters import narrowed
+from services.gateway.servicer.rewriting import Rewriter
 from services.gateway.servicer.witness import Witness
 
 HISTORY_TURNS = 10
@@ -63,37 +67,73 @@ class Oversight:
     witness: Witness
 
 
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """How follow-ups are made to stand alone, and how answers are checked."""
+
+    rewriter: Rewriter
+    checks: Checks
+
+
 class GatewayServicer(rpc.GatewayServiceServicer):
     def __init__(
-        self, services: Services, assistants: RecentAssistants, recording: Recording, oversight: Oversight
+        self,
+        services: Services,
+        assistants: RecentAssistants,
+        methods: Methods,
+        recording: Recording,
+        oversight: Oversight,
     ) -> None:
         self._services = services
         self._assistants = assistants
+        self._rewriter = methods.rewriter
         self._recording = recording
         self._oversight = oversight
+        self._checks = methods.checks
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
         async with _counted(self._oversight.meter.answer(caller())) as use:
             asked = await self._asked(request, context)
             turns = await self._turns(asked, request.conversation_id)
-            passages = await self._passages(asked, turns, request)
+            rewritten = await self._rewriter.rewritten(asked, turns)
+            use.tokens = lambda: rewritten.tokens
+            if rewritten.question != asked.question:
+                asked = replace(asked, standalone=rewritten.question)
+                yield pb.AskResponse(rewritten=pb.Rewritten(standalone_question=rewritten.question))
+            passages = await self._passages(asked, request)
             answer = Answer(asked, passages, turns)
-            use.tokens = answer.tokens
-            generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
+            use.tokens = lambda: rewritten.tokens + answer.tokens()
+            wanted = _generate_request(asked, turns, passages, request)
             # Left before anything else happens, so that the engine stops when the caller goes.
-            with reading_ahead(generating) as batches, reaching("generate"):
-                self._oversight.witness.given(ASK, passages)
-                yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
-                async for batch in batches:
-                    if piece := answer.take(batch):
-                        yield piece
+            async with contextlib.aclosing(self._told(asked, passages, answer, wanted)) as events:
+                async for event in events:
+                    yield event
             answer.whole()
-            cited, interaction_id = answer.cited(), new_id()
-            recorded = self._recorded(asked, answer, interaction_id, cited)
-            yield citations_event(cited)
-            yield answer.usage()
+            checked, interaction_id = await answer.checked(self._checks.of(asked.assistant)), new_id()
+            recorded = self._recorded(asked, answer, interaction_id, checked)
+            for event in answer.ending(checked):
+                yield event
             await _acknowledged(recorded, self._recording.seconds)
             yield answer.end(self._recording.answer_ids.mint(asked.caller.identity.tenant_id, interaction_id))
+
+    async def _told(
+        self, asked: Asked, passages: Sequence[retrieve_pb.Passage], answer: Answer, wanted: generate_pb.GenerateRequest
+    ) -> AsyncGenerator[pb.AskResponse]:
+        """Give the passages and the answer's text: the engine's, or ours where the passages do not tell."""
+        done = pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
+        if none := self._checks.of(asked.assistant).thresholds.before(answer.evidence()):
+            self._oversight.witness.given(ASK, passages)
+            yield done
+            for event in answer.abstain(none):
+                yield event
+            return
+        generating = await self._services.generate(wanted, asked.caller)
+        with reading_ahead(generating) as batches, reaching("generate"):
+            self._oversight.witness.given(ASK, passages)
+            yield done
+            async for batch in batches:
+                if piece := answer.take(batch):
+                    yield piece
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         await self._oversight.meter.request(caller())
@@ -123,7 +163,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         conversation_id = conversation_id_of(request.conversation_id) or new_id()
         assistant = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
         top_k = top_k_of(request.top_k, assistant)
-        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at)
+        language = language_of(question, (*self._checks.languages, *assistant.languages))
+        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at, language)
 
     async def _turns(self, asked: Asked, continued: str) -> Sequence[Interaction]:
         """Return the earlier turns of the caller's conversation, without those that may not be shown again."""
@@ -133,26 +174,21 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         found = await self._services.conversation(wanted, asked.caller)
         return [turn for turn in found.interactions if not turn.withheld]
 
-    async def _passages(
-        self, asked: Asked, turns: Sequence[Interaction], request: pb.AskRequest
-    ) -> Sequence[retrieve_pb.Passage]:
+    async def _passages(self, asked: Asked, request: pb.AskRequest) -> Sequence[retrieve_pb.Passage]:
         allowed = asked.assistant.sources
-        if asked.assistant.without_retrieval:
+        both = narrowed(asked.assistant.narrowing, request.filter)
+        if asked.assistant.without_retrieval or both is None:
             return ()
-        wanted = retrieve_pb.RetrieveRequest(
-            query=query_of(asked.question, [turn.question for turn in turns]), top_k=asked.top_k
-        )
-        if request.HasField("filter"):
-            wanted.filter.CopyFrom(request.filter)
-        if not wanted.filter.sources:
-            wanted.filter.sources.extend(allowed)
+        if not both.sources:
+            both.sources.extend(allowed)
+        wanted = retrieve_pb.RetrieveRequest(query=asked.query, top_k=asked.top_k, filter=both)
         with RETRIEVAL_SECONDS.time():
             found = await self._services.retrieve(wanted, asked.caller)
         # A caller may narrow what an assistant reads, never widen it.
         return [passage for passage in found.passages if not allowed or _is_of(passage, allowed)]
 
-    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, cited: Cited) -> asyncio.Future[None]:
-        record = answer.interaction(interaction_id, cited).SerializeToString()
+    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, checked: Checked) -> asyncio.Future[None]:
+        record = answer.interaction(interaction_id, checked).SerializeToString()
         return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
 
 
@@ -175,9 +211,11 @@ def _generate_request(
         instructions=asked.assistant.instructions,
         history=[generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in turns],
         passages=[generate_pb.ContextPassage(title=passage.title, text=passage.text) for passage in passages],
-        question=asked.question,
+        question=asked.query,
         adapter=asked.assistant.adapter,
+        answer_length=LENGTHS[asked.assistant.answer_length],
         sampling=request.sampling if request.HasField("sampling") else None,
+        language=asked.answer_language,
         # What was answered earlier may come from anything that the caller may read.
         restricted=bool(turns) or any(passage.restricted for passage in passages),
     )

@@ -39,7 +39,7 @@ FORWARDED = (
     Forwarded(_TUNING, tuple(_TUNING.methods_by_name), "retrieve"),
     Forwarded(_ADAPTERS, tuple(_ADAPTERS.methods_by_name), "generate"),
     # Rate is left out: callers rate through the gateway's own.
-    Forwarded(_FEEDBACK, ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings"), "feedback"),
+    Forwarded(_FEEDBACK, tuple(name for name in _FEEDBACK.methods_by_name if name != "Rate"), "feedback"),
     Forwarded(_RERANKERS, tuple(_RERANKERS.methods_by_name), "tune"),
 )
 FORWARDED_NAMES = tuple(each.service.full_name for each in FORWARDED)

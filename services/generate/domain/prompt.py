@@ -17,6 +17,34 @@ MAX_CHARACTERS_A_TOKEN = 16
 # With passages to show, history may take a third of what instructions and question leave.
 HISTORY_SHARE = 3
 
+# Languages that we can name to the model, by ISO 639-1.
+LANGUAGES = {
+    "ar": "Arabic",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "fi": "Finnish",
+    "fr": "French",
+    "hi": "Hindi",
+    "hu": "Hungarian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "no": "Norwegian",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sv": "Swedish",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "zh": "Chinese",
+}
+
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _MARKER = re.compile(r"\[(\d{1,4})\]")
@@ -40,12 +68,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a caller wants in a prompt: `history` oldest first, `passages` best first."""
+    """What a caller wants in a prompt: `history` oldest first, `passages` best first.
+
+    `language` (ISO 639-1) is what the answer is to be in; "" leaves it to the model.
+    """
 
     instructions: str
     history: Sequence[Turn]
     passages: Sequence[Passage]
     question: str
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +136,8 @@ class PromptPacker:
         budget, grounded = self._context_tokens - max_tokens, bool(draft.passages)
         wanted = clean(draft.instructions) or self._own or standing(grounded)
         instructions = self._repeated(wanted) if len(wanted) <= budget * MAX_CHARACTERS_A_TOKEN else None
-        question = self._encoded(asked(_checked(draft.question), grounded), budget)
+        wording = asked(_checked(draft.question), grounded) + _in_language(draft.language, bool(draft.instructions))
+        question = self._encoded(wording, budget)
         if instructions is None or question is None:
             raise QuestionTooLong("instructions and question do not fit the model")
         left = budget - _tokens((instructions, question, *self._tokenizer.frame(0)))
@@ -192,6 +225,13 @@ def quoted(number: int, title: str, text: str) -> str:
 def asked(question: str, grounded: bool) -> str:  # noqa: FBT001 - the one thing it turns on
     """Return the words that put the question, after the passages where there are any."""
     return f"\nUsing the passages above, answer in one short sentence: {question}" if grounded else question
+
+
+def _in_language(language: str, foreign: bool) -> str:  # noqa: FBT001 - whether the instructions are not ours
+    """Return the words that ask for a language; our own instructions are in English, and need none for it."""
+    if language not in LANGUAGES or (language == "en" and not foreign):
+        return ""
+    return f"\nAnswer in {LANGUAGES[language]}."
 
 
 @functools.cache

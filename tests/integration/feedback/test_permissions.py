@@ -20,7 +20,11 @@ def about(name, interaction_id, *documents, **fields):
 
 
 async def conversation(stub, who):
-    answer = await stub.GetConversation(pb.GetConversationRequest(conversation_id="talk"), **who)
+    try:
+        answer = await stub.GetConversation(pb.GetConversationRequest(conversation_id="talk"), **who)
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        return {}
     return {message.interaction_id: message for message in answer.interactions}
 
 

@@ -24,7 +24,7 @@ from tandem.retrieve.v1 import retrieve_service_pb2_grpc as retrieve_rpc
 from services.common.access import EVERY_ROLE
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
-from services.common.errors import ResourceExhausted
+from services.common.errors import NotFound, ResourceExhausted
 from services.common.identity import Identity, IdentitySigner, caller, system
 from services.common.interceptors import RpcInterceptor, signed_by
 from services.common.placements import Placement
@@ -42,16 +42,18 @@ from services.gateway.adapters.memory import (
 )
 from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.checking import Checks
 from services.gateway.domain.audit import AuditEvent
 from services.gateway.domain.keys import KeyMaker, KeyTerms
 from services.gateway.domain.tokens import Issuer
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
+from services.gateway.servicer.answers import GatewayServicer, Methods, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
 from services.gateway.servicer.authentication import Authentication, Keys, Tokens
 from services.gateway.servicer.directory import DirectoryServicer
 from services.gateway.servicer.forwarder import Forwarder
+from services.gateway.servicer.rewriting import Rewriter
 from services.gateway.servicer.witness import Witness
 
 PLATFORM_KEY = b"k" * 32
@@ -62,6 +64,10 @@ LIMIT_SECONDS = 10.0
 class EngineBusy(ResourceExhausted):
     reason = "ENGINE_BUSY"
     retry_seconds = 2.0
+
+
+class ConversationNotFound(NotFound):
+    reason = "CONVERSATION_NOT_FOUND"
 
 
 @dataclass
@@ -75,9 +81,10 @@ class Behind(
     """Every service behind the gateway: says what it was told to, and keeps what it was asked."""
 
     passages: list[retrieve_pb.Passage] = field(default_factory=list)
-    turns: list[Interaction] = field(default_factory=list)
+    turns: list[Interaction] | None = field(default_factory=list)
+    rewrite: Sequence[str] = ()
     pieces: Sequence[str] = ("Returns are accepted ", "within 30 days.")
-    passages_used: int | None = None
+    passage_indexes: Sequence[int] | None = None
     most_turns: int = 10
     error: Exception | None = None
     finishes: bool = True
@@ -99,13 +106,18 @@ class Behind(
 
     async def Generate(self, request, context):
         self._asked(request, context)
-        used = len(request.passages) if self.passages_used is None else self.passages_used
+        used = range(len(request.passages)) if self.passage_indexes is None else self.passage_indexes
+        if request.instructions.startswith("Rewrite"):
+            async for event in self._rewritten():
+                yield event
+            return
         if self.error:
             raise self.error
         started = generate_pb.Started(
             prompt="the prompt",
             prompt_tokens=9,
-            passages_used=used,
+            passages_used=len(used),
+            passage_indexes=used,
             turns_used=min(len(request.history), self.most_turns),
             model="fake",
         )
@@ -122,8 +134,19 @@ class Behind(
             finished = generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP, completion_tokens=4)
             yield generate_pb.GenerateResponse(finished=finished)
 
+    async def _rewritten(self) -> AsyncIterator[generate_pb.GenerateResponse]:
+        """Say what `rewrite` has, or hang where it has nothing."""
+        yield generate_pb.GenerateResponse(started=generate_pb.Started(prompt_tokens=20))
+        for piece in self.rewrite:
+            yield generate_pb.GenerateResponse(delta=generate_pb.Delta(text=piece, tokens=1))
+        if not self.rewrite:
+            await asyncio.sleep(60)
+        yield generate_pb.GenerateResponse(finished=generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP))
+
     async def GetConversation(self, request, context):
         self._asked(request, context)
+        if self.turns is None:
+            raise ConversationNotFound("no such conversation")
         return feedback_pb.GetConversationResponse(interactions=self.turns)
 
     async def Rate(self, request, context):
@@ -265,8 +288,10 @@ async def start_gateway(
     *,
     address: str = "",
     record_seconds: float = LIMIT_SECONDS,
+    rewrite_seconds: float = 0,
     issuers: Sequence[Issuer] = (),
     watching: Watching | None = None,
+    checks: Checks | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
     watching = watching or Watching()
@@ -288,7 +313,9 @@ async def start_gateway(
         authentication = Authentication(Keys(maker, recent_keys), tokens, people)
         server = grpc.aio.server(interceptors=[RpcInterceptor(authentication, witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
-        gateway = GatewayServicer(services, recent_assistants, recording, Oversight(meter, witness))
+        rewriter = Rewriter(services, by_model=rewrite_seconds > 0, seconds=rewrite_seconds)
+        methods = Methods(rewriter, checks or Checks())
+        gateway = GatewayServicer(services, recent_assistants, methods, recording, Oversight(meter, witness))
         rpc.add_GatewayServiceServicer_to_server(gateway, server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)

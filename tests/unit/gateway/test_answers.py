@@ -9,13 +9,16 @@ from grpc_status import rpc_status
 from tandem.feedback.v1.events_pb2 import THUMB_UP, Interaction, InteractionPassage
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
+from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1.tuning_service_pb2 import Tuning
 
 from services.common.answer_ids import AnswerIds
 from services.common.errors import ResourceExhausted
 from services.common.identity import system
-from services.gateway.domain.assistants import Assistant
+from services.gateway.checking import Checks
+from services.gateway.domain.abstention import Thresholds
+from services.gateway.domain.assistants import AnswerLength, Assistant, CitationPolicy, Narrowing
 
 PLATFORM_KEY = b"k" * 32
 SOON_SECONDS = 5.0
@@ -79,13 +82,21 @@ async def test_the_citation_points_at_the_passage_that_supports_it(gateway, behi
 
 
 async def test_a_passage_that_was_not_in_the_prompt_is_never_cited(gateway, behind):
-    behind.passages_used = 1
+    behind.passage_indexes = [0]
     assert not last(await gateway.events(), "citations").citations
 
 
-@pytest.mark.parametrize("claimed", [-1, 100])
-async def test_a_count_of_passages_that_cannot_be_true_breaks_nothing(gateway, behind, claimed):
-    behind.passages_used = claimed
+async def test_a_citation_counts_the_passages_that_the_caller_got_whichever_the_prompt_held(gateway, behind, log):
+    behind.passage_indexes = [1]
+    (citation,) = last(await gateway.events(), "citations").citations
+    assert (citation.number, citation.passage_index) == (1, 1)
+    (passage,) = Interaction.FromString(log.records[0][2]).passages
+    assert (passage.chunk_id, passage.cited) == ("c2", True)
+
+
+@pytest.mark.parametrize("claimed", [[-1], [100], [1, 1, 1, -(2**31)]])
+async def test_indexes_of_passages_that_cannot_be_true_break_nothing(gateway, behind, claimed):
+    behind.passage_indexes = claimed
     assert all(citation.passage_index < 2 for citation in last(await gateway.events(), "citations").citations)
 
 
@@ -131,14 +142,90 @@ async def test_a_new_conversation_gets_an_id_of_its_own(gateway):
     assert "" not in ids
 
 
-async def test_a_follow_up_brings_the_history_and_searches_for_both_questions(gateway, behind):
+async def test_a_follow_up_brings_the_history_and_is_asked_as_it_stands_alone(gateway, behind, log):
     behind.turns = [Interaction(question="Do you ship to Norway?", answer="Yes.")]
-    await gateway.events(question="And to Peru?", conversation_id="c-1")
+    events = await gateway.events(question="And to Peru?", conversation_id="c-1")
     conversation, retrieve, generate = behind.requests
     assert conversation.conversation_id == "c-1"
-    assert retrieve.query == "Do you ship to Norway?\nAnd to Peru?"
+    assert kinds(events)[:2] == ["rewritten", "retrieval_done"]
+    assert last(events, "rewritten").standalone_question == "Do you ship to Peru?"
+    assert retrieve.query == generate.question == "Do you ship to Peru?"
     assert [(turn.question, turn.answer) for turn in generate.history] == [("Do you ship to Norway?", "Yes.")]
-    assert generate.question == "And to Peru?"
+    kept = Interaction.FromString(log.records[0][2])
+    assert (kept.question, kept.standalone_question) == ("And to Peru?", "Do you ship to Peru?")
+
+
+async def test_a_new_topic_in_a_conversation_is_asked_as_it_is(gateway, behind, log):
+    behind.turns = [Interaction(question="Do you ship to Norway?", answer="Yes.")]
+    events = await gateway.events(question="Who founded Zenith?", conversation_id="c-1")
+    assert kinds(events)[0] == "retrieval_done"
+    assert behind.requests[1].query == "Who founded Zenith?"
+    assert not Interaction.FromString(log.records[0][2]).standalone_question
+
+
+async def test_a_follow_up_of_a_follow_up_goes_by_what_that_one_was_asked_as(gateway, behind):
+    turn = Interaction(question="And to Peru?", standalone_question="Do you ship to Peru?", answer="Yes.")
+    behind.turns = [turn]
+    await gateway.events(question="And to Chile?", conversation_id="c-1")
+    assert behind.requests[1].query == "Do you ship to Chile?"
+
+
+async def test_only_what_is_supported_of_an_answer_is_put_into_a_follow_up(gateway, behind):
+    def turn(cited):
+        passages = [InteractionPassage(document_id="d", cited=cited)]
+        return Interaction(question="Who founded it?", answer="Ada Lovelace founded it.", passages=passages)
+
+    behind.turns = [turn(cited=True)]
+    await gateway.events(question="When was she born?", conversation_id="c-1")
+    assert behind.requests[1].query == "When was Ada Lovelace born?"
+    behind.turns = [turn(cited=False)]
+    await gateway.events(question="When was she born?", conversation_id="c-1")
+    assert behind.requests[-2].query == "When was she born?"
+
+
+async def test_a_withheld_turn_is_not_put_into_a_follow_up(gateway, behind):
+    behind.turns = [Interaction(question="Do you ship to Norway?", answer="Yes.", withheld=True)]
+    await gateway.events(question="And to Peru?", conversation_id="c-1")
+    assert behind.requests[1].query == "And to Peru?"
+
+
+async def test_a_conversation_that_is_not_the_callers_is_begun_anew_without_its_history(gateway, behind):
+    behind.turns = None
+    events = await gateway.events(question="And to Peru?", conversation_id="c-1")
+    assert last(events, "end").conversation_id == "c-1"
+    assert behind.requests[1].query == "And to Peru?"
+    assert not behind.requests[-1].history
+
+
+@pytest.mark.parametrize(
+    ("said", "query"),
+    [
+        (["Do you ship ", "to Peru by sea?"], "Do you ship to Peru by sea?"),
+        (["Do you ship to Chile?"], "Do you ship to Peru?"),
+        (["Do you ship 12 to Peru?"], "Do you ship to Peru?"),
+        (["Do you ship to Peru?\nI hope so."], "Do you ship to Peru?"),
+        (["do you ship to Peru and " * 40], "Do you ship to Peru?"),
+        ([" "], "Do you ship to Peru?"),
+        ([], "Do you ship to Peru?"),
+    ],
+)
+async def test_a_model_may_rewrite_and_rules_do_where_it_is_late_or_adds_something(starting, behind, log, said, query):
+    behind.turns, behind.rewrite = [Interaction(question="Do you ship to Norway?", answer="Yes.")], said
+    async with starting(behind, log, rewrite_seconds=0.2) as gateway:
+        events = await gateway.events(question="And to Peru?", conversation_id="c-1")
+    assert last(events, "rewritten").standalone_question == query
+    assert kinds(events)[-1] == "end"
+    rewriting = next(
+        request for request in behind.requests if "instructions" in type(request).DESCRIPTOR.fields_by_name
+    )
+    assert rewriting.restricted
+    assert "Norway" in rewriting.question
+
+
+async def test_a_first_question_is_not_rewritten_by_a_model(starting, behind, log):
+    async with starting(behind, log, rewrite_seconds=0.2) as gateway:
+        await gateway.events(question="And to Peru?", conversation_id="c-1")
+    assert len(behind.requests) == 3
 
 
 async def test_a_turn_that_is_withheld_is_not_told_again(gateway, behind):
@@ -155,6 +242,14 @@ async def test_an_answer_keeps_the_documents_of_the_turns_in_its_prompt(gateway,
     behind.turns, behind.most_turns = [turn("d0"), turn("d1"), turn("d2", "d1", "d-older")], 2
     await gateway.events(conversation_id="c-1")
     assert list(Interaction.FromString(log.records[0][2]).history_document_ids) == ["d-older", "d1", "d2"]
+
+
+async def test_an_answer_keeps_the_documents_whose_words_its_question_was_completed_with(gateway, behind, log):
+    passages = [InteractionPassage(document_id="d1", cited=True)]
+    behind.turns = [Interaction(question="Who founded it?", answer="Ada Lovelace did.", passages=passages)]
+    behind.most_turns = 0
+    await gateway.events(question="When was she born?", conversation_id="c-1")
+    assert list(Interaction.FromString(log.records[0][2]).history_document_ids) == ["d1"]
 
 
 @pytest.mark.parametrize(
@@ -226,13 +321,31 @@ async def test_a_huge_top_k_is_clipped(gateway, behind):
     assert behind.requests[0].top_k == 100
 
 
-async def test_an_assistant_decides_what_the_request_leaves_open(gateway, behind):
+async def test_an_assistant_decides_what_the_request_leaves_open(gateway, behind, log):
     assistant = Assistant("sales", "Be brief.", ("wiki",), "sales-v1", 7)
     await gateway.assistants.put(system("acme", "test"), assistant)
     await gateway.events(assistant="sales")
     retrieve, generate = behind.requests
     assert (retrieve.top_k, list(retrieve.filter.sources)) == (7, ["wiki"])
     assert (generate.instructions, generate.adapter) == ("Be brief.", "sales-v1")
+    assert Interaction.FromString(log.records[0][2]).assistant_version == 1
+
+
+async def test_an_assistants_length_and_filter_are_passed_on(gateway, behind):
+    narrowing = Narrowing(kinds=("page",), metadata=(("team", "blue"),))
+    assistant = Assistant("sales", narrowing=narrowing, answer_length=AnswerLength.LONG)
+    await gateway.assistants.put(system("acme", "test"), assistant)
+    await gateway.events(assistant="sales")
+    retrieve, generate = behind.requests
+    assert (list(retrieve.filter.kinds), dict(retrieve.filter.metadata)) == (["page"], {"team": "blue"})
+    assert generate.answer_length == generate_pb.ANSWER_LENGTH_LONG
+
+
+async def test_what_a_request_and_its_assistant_cannot_both_mean_finds_nothing(gateway, behind):
+    await gateway.assistants.put(system("acme", "test"), Assistant("sales", narrowing=Narrowing(kinds=("page",))))
+    events = await gateway.events(assistant="sales", filter=retrieve_pb.RetrieveFilter(kinds=["mail"]))
+    assert not last(events, "retrieval_done").passages
+    assert len(behind.requests) == 1
 
 
 async def test_a_request_narrows_what_an_assistant_reads_and_never_widens_it(gateway, behind):
@@ -354,3 +467,100 @@ async def test_a_slow_reader_still_gets_the_whole_answer(gateway, behind):
         text += event.token_delta.text
         await asyncio.sleep(0)
     assert text == "".join(behind.pieces)
+
+
+CHECKS = Checks(thresholds=Thresholds(0.5, 0.6), languages=("en", "fr"))
+
+
+async def test_a_citation_names_the_chunks_version_and_the_documents_characters(gateway, behind):
+    behind.passages[1].document_id, behind.passages[1].document_version = "d2", 7
+    behind.passages[1].start_offset, behind.passages[1].end_offset = 100, 150
+    (citation,) = last(await gateway.events(), "citations").citations
+    assert (citation.chunk_id, citation.document_id, citation.document_version) == ("c2", "d2", 7)
+    assert (citation.start_offset, citation.end_offset) == (100, 136)
+
+
+async def test_what_no_passage_supports_is_marked_with_the_reason_and_not_hidden(gateway, behind, log):
+    behind.pieces = ("Returns are accepted within 30 days. ", "Orders above 60 ship free.")
+    events = await gateway.events()
+    citations = last(events, "citations")
+    (unsupported,) = citations.unsupported
+    assert answer_of(events)[unsupported.answer_start : unsupported.answer_end] == "Orders above 60 ship free."
+    assert unsupported.reason == pb.UNSUPPORTED_REASON_NUMBER_DIFFERS
+    assert (citations.supported_share, citations.sentences) == (0.5, 2)
+    kept = Interaction.FromString(log.records[0][2])
+    assert (kept.supported_share, kept.sentences, kept.abstained) == (0.5, 2, False)
+    assert [(cited.passage_index, cited.answer_end) for cited in kept.citations] == [(1, 36)]
+
+
+async def test_where_the_passages_do_not_tell_the_engine_is_not_asked(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Who wrote Hamlet?")
+    assert kinds(events) == ["retrieval_done", "abstained", "token_delta", "citations", "usage", "end"]
+    abstained = last(events, "abstained")
+    assert (abstained.reason, abstained.late) == (pb.ABSTENTION_REASON_LITTLE_EVIDENCE, False)
+    assert list(abstained.nearest) == [0, 1]
+    assert answer_of(events).startswith("I don't find an answer")
+    assert not last(events, "citations").unsupported
+    assert not any(isinstance(request, generate_pb.GenerateRequest) for request in behind.requests)
+    kept = Interaction.FromString(log.records[0][2])
+    assert kept.abstained
+    assert [(passage.chunk_id, passage.cited) for passage in kept.passages] == [("c1", False), ("c2", False)]
+
+
+async def test_it_is_said_in_the_questions_language(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Qui a écrit la pièce de théâtre qui s'appelle Hamlet ?")
+    assert answer_of(events).startswith("Je ne trouve pas la réponse")
+
+
+async def test_where_nothing_is_found_nothing_is_offered(starting, behind, log):
+    behind.passages = []
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Who wrote Hamlet?")
+    assert last(events, "abstained").reason == pb.ABSTENTION_REASON_NO_PASSAGES
+    assert answer_of(events) == "I don't find an answer to this in the documents."
+
+
+async def test_a_model_that_says_that_it_does_not_know_has_abstained_after_its_text(starting, behind, log):
+    behind.pieces = ("The passages do not ", "mention the price.")
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Are returns accepted within 30 days?")
+    assert kinds(events)[-4:] == ["citations", "abstained", "usage", "end"]
+    abstained = last(events, "abstained")
+    assert (abstained.reason, abstained.late) == (pb.ABSTENTION_REASON_MODEL, True)
+    assert Interaction.FromString(log.records[0][2]).abstained
+
+
+async def test_an_assistant_that_requires_support_says_when_there_is_none(starting, behind, log):
+    behind.pieces = ("The moon is made of green cheese.",)
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        required = Assistant("strict", citation_policy=CitationPolicy.REQUIRE)
+        await gateway.assistants.put(system("acme", "test"), required)
+        events = await gateway.events(assistant="strict", question="Are returns accepted within 30 days?")
+    assert last(events, "abstained").reason == pb.ABSTENTION_REASON_UNSUPPORTED
+
+
+async def test_an_assistant_may_answer_whatever_the_passages_tell(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        await gateway.assistants.put(system("acme", "test"), Assistant("chat", without_abstention=True))
+        events = await gateway.events(assistant="chat", question="Who wrote Hamlet?")
+    assert "abstained" not in kinds(events)
+
+
+@pytest.mark.parametrize(
+    ("languages", "wanted"), [((), "fr"), (("fr", "en"), "fr"), (("de", "en"), "de"), (("en",), "en")]
+)
+async def test_the_answer_is_asked_for_in_the_questions_language_or_the_assistants_first(
+    starting, behind, log, languages, wanted
+):
+    async with starting(behind, log, checks=Checks(languages=("en", "fr"))) as gateway:
+        await gateway.assistants.put(system("acme", "test"), Assistant("poly", languages=languages))
+        await gateway.events(assistant="poly", question="Jusqu'à quand puis-je vous retourner un article acheté ?")
+    assert behind.requests[-1].language == wanted
+
+
+@pytest.mark.parametrize("offsets", [(0, 0), (5, 5), (10, 5), (0, 2**31 - 1)])
+async def test_offsets_that_cannot_be_true_break_nothing(gateway, behind, offsets):
+    behind.passages[1].start_offset, behind.passages[1].end_offset = offsets
+    assert len(last(await gateway.events(), "citations").citations) == 1

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/feedback/v1/events.proto\x12\x12tandem.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x04\n\x0bInteraction\x12\x16\n\x0einteraction_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x11\n\tassistant\x18\x05 \x01(\t\x12\x15\n\x08question\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06\x61nswer\x18\x07 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06prompt\x18\x08 \x01(\tB\x03\x80\x01\x01\x12\x38\n\x08passages\x18\t \x03(\x0b\x32&.tandem.feedback.v1.InteractionPassage\x12\r\n\x05model\x18\n \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x0b \x01(\t\x12\x15\n\rprompt_tokens\x18\x0c \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\r \x01(\x05\x12\x16\n\x0e\x66irst_token_ms\x18\x0e \x01(\x05\x12\x10\n\x08total_ms\x18\x0f \x01(\x05\x12\x10\n\x08trace_id\x18\x10 \x01(\t\x12,\n\x08\x61sked_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08withheld\x18\x12 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x13 \x01(\t\x12\x1c\n\x14history_document_ids\x18\x14 \x03(\t\x12\x17\n\x0fsupported_share\x18\x15 \x01(\x01\x12\x11\n\tsentences\x18\x16 \x01(\x05\x12\x11\n\tabstained\x18\x17 \x01(\x08\x12:\n\tcitations\x18\x18 \x03(\x0b\x32\'.tandem.feedback.v1.InteractionCitation\"\x91\x01\n\x13InteractionCitation\x12\x15\n\rpassage_index\x18\x01 \x01(\x05\x12\x14\n\x0c\x61nswer_start\x18\x02 \x01(\x05\x12\x12\n\nanswer_end\x18\x03 \x01(\x05\x12\x14\n\x0cstart_offset\x18\x04 \x01(\x05\x12\x12\n\nend_offset\x18\x05 \x01(\x05\x12\x0f\n\x07support\x18\x06 \x01(\x01\"\x87\x01\n\x12InteractionPassage\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x18\n\x10\x64ocument_version\x18\x03 \x01(\x03\x12\r\n\x05score\x18\x04 \x01(\x01\x12\r\n\x05\x63ited\x18\x05 \x01(\x08\x12\x12\n\x05title\x18\x06 \x01(\tB\x03\x80\x01\x01\"\xe6\x01\n\x0eRatingRecorded\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\trating_id\x18\x02 \x01(\t\x12\x16\n\x0einteraction_id\x18\x03 \x01(\t\x12(\n\x05thumb\x18\x04 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12,\n\x08rated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*<\n\x05Thumb\x12\x15\n\x11THUMB_UNSPECIFIED\x10\x00\x12\x0c\n\x08THUMB_UP\x10\x01\x12\x0e\n\nTHUMB_DOWN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftandem/feedback/v1/events.proto\x12\x12tandem.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x05\n\x0bInteraction\x12\x16\n\x0einteraction_id\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x11\n\tassistant\x18\x05 \x01(\t\x12\x15\n\x08question\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06\x61nswer\x18\x07 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06prompt\x18\x08 \x01(\tB\x03\x80\x01\x01\x12\x38\n\x08passages\x18\t \x03(\x0b\x32&.tandem.feedback.v1.InteractionPassage\x12\r\n\x05model\x18\n \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_digest\x18\x0b \x01(\t\x12\x15\n\rprompt_tokens\x18\x0c \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\r \x01(\x05\x12\x16\n\x0e\x66irst_token_ms\x18\x0e \x01(\x05\x12\x10\n\x08total_ms\x18\x0f \x01(\x05\x12\x10\n\x08trace_id\x18\x10 \x01(\t\x12,\n\x08\x61sked_at\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08withheld\x18\x12 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x13 \x01(\t\x12\x1c\n\x14history_document_ids\x18\x14 \x03(\t\x12\x17\n\x0fsupported_share\x18\x15 \x01(\x01\x12\x11\n\tsentences\x18\x16 \x01(\x05\x12\x11\n\tabstained\x18\x17 \x01(\x08\x12:\n\tcitations\x18\x18 \x03(\x0b\x32\'.tandem.feedback.v1.InteractionCitation\x12 \n\x13standalone_question\x18\x1e \x01(\tB\x03\x80\x01\x01\x12\x19\n\x11\x61ssistant_version\x18\x1f \x01(\x03\"\x91\x01\n\x13InteractionCitation\x12\x15\n\rpassage_index\x18\x01 \x01(\x05\x12\x14\n\x0c\x61nswer_start\x18\x02 \x01(\x05\x12\x12\n\nanswer_end\x18\x03 \x01(\x05\x12\x14\n\x0cstart_offset\x18\x04 \x01(\x05\x12\x12\n\nend_offset\x18\x05 \x01(\x05\x12\x0f\n\x07support\x18\x06 \x01(\x01\"\x87\x01\n\x12InteractionPassage\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x18\n\x10\x64ocument_version\x18\x03 \x01(\x03\x12\r\n\x05score\x18\x04 \x01(\x01\x12\r\n\x05\x63ited\x18\x05 \x01(\x08\x12\x12\n\x05title\x18\x06 \x01(\tB\x03\x80\x01\x01\"\xe6\x01\n\x0eRatingRecorded\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x11\n\trating_id\x18\x02 \x01(\t\x12\x16\n\x0einteraction_id\x18\x03 \x01(\t\x12(\n\x05thumb\x18\x04 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12,\n\x08rated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*<\n\x05Thumb\x12\x15\n\x11THUMB_UNSPECIFIED\x10\x00\x12\x0c\n\x08THUMB_UP\x10\x01\x12\x0e\n\nTHUMB_DOWN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERACTION'].fields_by_name['answer']._serialized_options = b'\200\001\001'
   _globals['_INTERACTION'].fields_by_name['prompt']._loaded_options = None
   _globals['_INTERACTION'].fields_by_name['prompt']._serialized_options = b'\200\001\001'
+  _globals['_INTERACTION'].fields_by_name['standalone_question']._loaded_options = None
+  _globals['_INTERACTION'].fields_by_name['standalone_question']._serialized_options = b'\200\001\001'
   _globals['_INTERACTIONPASSAGE'].fields_by_name['title']._loaded_options = None
   _globals['_INTERACTIONPASSAGE'].fields_by_name['title']._serialized_options = b'\200\001\001'
   _globals['_RATINGRECORDED'].fields_by_name['comment']._loaded_options = None
   _globals['_RATINGRECORDED'].fields_by_name['comment']._serialized_options = b'\200\001\001'
   _globals['_RATINGRECORDED'].fields_by_name['correction']._loaded_options = None
   _globals['_RATINGRECORDED'].fields_by_name['correction']._serialized_options = b'\200\001\001'
-  _globals['_THUMB']._serialized_start=1231
-  _globals['_THUMB']._serialized_end=1291
+  _globals['_THUMB']._serialized_start=1292
+  _globals['_THUMB']._serialized_end=1352
   _globals['_INTERACTION']._serialized_start=89
-  _globals['_INTERACTION']._serialized_end=710
-  _globals['_INTERACTIONCITATION']._serialized_start=713
-  _globals['_INTERACTIONCITATION']._serialized_end=858
-  _globals['_INTERACTIONPASSAGE']._serialized_start=861
-  _globals['_INTERACTIONPASSAGE']._serialized_end=996
-  _globals['_RATINGRECORDED']._serialized_start=999
-  _globals['_RATINGRECORDED']._serialized_end=1229
+  _globals['_INTERACTION']._serialized_end=771
+  _globals['_INTERACTIONCITATION']._serialized_start=774
+  _globals['_INTERACTIONCITATION']._serialized_end=919
+  _globals['_INTERACTIONPASSAGE']._serialized_start=922
+  _globals['_INTERACTIONPASSAGE']._serialized_end=1057
+  _globals['_RATINGRECORDED']._serialized_start=1060
+  _globals['_RATINGRECORDED']._serialized_end=1290
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,8 @@ class Interaction(_message.Message):
     SENTENCES_FIELD_NUMBER: _builtins.int
     ABSTAINED_FIELD_NUMBER: _builtins.int
     CITATIONS_FIELD_NUMBER: _builtins.int
+    STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
+    ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     interaction_id: _builtins.str
     """Unique in the tenant; the signed answer id contains it."""
     tenant_id: _builtins.str
@@ -98,7 +100,7 @@ class Interaction(_message.Message):
     """W3C trace id, hex."""
     withheld: _builtins.bool
     """When shown: true where the caller may not read some document of its passages, or of the turns
-    in its prompt (any more), so that question, answer, prompt, passages and documents are left out.
+    in its prompt (any more), so that the texts made of them, the passages and the documents are left out.
     """
     actor: _builtins.str
     """The application that spoke for the subject; empty when nobody did."""
@@ -108,6 +110,10 @@ class Interaction(_message.Message):
     """How many sentences say something."""
     abstained: _builtins.bool
     """True: the passages did not tell, and the caller was told so."""
+    standalone_question: _builtins.str
+    """The question with what it left to the conversation put in; empty where it stood alone."""
+    assistant_version: _builtins.int
+    """The version of the assistant that answered; 0 for a "default" that nobody has put."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionPassage]: ...
     @_builtins.property
@@ -145,10 +151,12 @@ class Interaction(_message.Message):
         sentences: _builtins.int = ...,
         abstained: _builtins.bool = ...,
         citations: _abc.Iterable[Global___InteractionCitation] | None = ...,
+        standalone_question: _builtins.str = ...,
+        assistant_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "citations", b"citations", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "sentences", b"sentences", "subject", b"subject", "supported_share", b"supported_share", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "citations", b"citations", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "sentences", b"sentences", "standalone_question", b"standalone_question", "subject", b"subject", "supported_share", b"supported_share", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

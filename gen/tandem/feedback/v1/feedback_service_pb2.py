@@ -27,7 +27,7 @@ from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__
 from tandem.feedback.v1 import events_pb2 as tandem_dot_feedback_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/feedback/v1/feedback_service.proto\x12\x12tandem.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\x1a\x1ftandem/feedback/v1/events.proto\"\xdd\x01\n\x06Rating\x12\x11\n\trating_id\x18\x01 \x01(\t\x12\x16\n\x0einteraction_id\x18\x02 \x01(\t\x12(\n\x05thumb\x18\x03 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12,\n\x08rated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08withheld\x18\x08 \x01(\x08\"y\n\x0bRateRequest\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12(\n\x05thumb\x18\x02 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x04 \x01(\tB\x03\x80\x01\x01\":\n\x0cRateResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.tandem.feedback.v1.Rating\"D\n\x16GetConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x11\n\tmax_turns\x18\x02 \x01(\x05\"P\n\x17GetConversationResponse\x12\x35\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x1f.tandem.feedback.v1.Interaction\"@\n\x17ListInteractionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"j\n\x18ListInteractionsResponse\x12\x35\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x1f.tandem.feedback.v1.Interaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListRatingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListRatingsResponse\x12+\n\x07ratings\x18\x01 \x03(\x0b\x32\x1a.tandem.feedback.v1.Rating\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x14\x45xportRatingsRequest\x12/\n\x0brated_after\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x15\x45xportRatingsResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.tandem.feedback.v1.Rating\x12\x34\n\x0binteraction\x18\x02 \x01(\x0b\x32\x1f.tandem.feedback.v1.Interaction2\xa9\x04\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12O\n\x04Rate\x12\x1f.tandem.feedback.v1.RateRequest\x1a .tandem.feedback.v1.RateResponse\"\x04\x88\xe7\x18\x03\x12s\n\x0fGetConversation\x12*.tandem.feedback.v1.GetConversationRequest\x1a+.tandem.feedback.v1.GetConversationResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x12v\n\x10ListInteractions\x12+.tandem.feedback.v1.ListInteractionsRequest\x1a,.tandem.feedback.v1.ListInteractionsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12g\n\x0bListRatings\x12&.tandem.feedback.v1.ListRatingsRequest\x1a\'.tandem.feedback.v1.ListRatingsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12o\n\rExportRatings\x12(.tandem.feedback.v1.ExportRatingsRequest\x1a).tandem.feedback.v1.ExportRatingsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/feedback/v1/feedback_service.proto\x12\x12tandem.feedback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\x1a\x1ftandem/feedback/v1/events.proto\"\xdd\x01\n\x06Rating\x12\x11\n\trating_id\x18\x01 \x01(\t\x12\x16\n\x0einteraction_id\x18\x02 \x01(\t\x12(\n\x05thumb\x18\x03 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12,\n\x08rated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08withheld\x18\x08 \x01(\x08\"y\n\x0bRateRequest\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12(\n\x05thumb\x18\x02 \x01(\x0e\x32\x19.tandem.feedback.v1.Thumb\x12\x14\n\x07\x63omment\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncorrection\x18\x04 \x01(\tB\x03\x80\x01\x01\":\n\x0cRateResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.tandem.feedback.v1.Rating\"D\n\x16GetConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x11\n\tmax_turns\x18\x02 \x01(\x05\"P\n\x17GetConversationResponse\x12\x35\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x1f.tandem.feedback.v1.Interaction\"A\n\x18ListConversationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"m\n\x19ListConversationsResponse\x12\x37\n\rconversations\x18\x01 \x03(\x0b\x32 .tandem.feedback.v1.Conversation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd2\x01\n\x0c\x43onversation\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x12\n\x05title\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\r\n\x05turns\x18\x03 \x01(\x05\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_asked_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08withheld\x18\x06 \x01(\x08\x12\x11\n\tassistant\x18\x07 \x01(\t\"4\n\x19\x44\x65leteConversationRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\"-\n\x1a\x44\x65leteConversationResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"@\n\x17ListInteractionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"j\n\x18ListInteractionsResponse\x12\x35\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x1f.tandem.feedback.v1.Interaction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x12ListRatingsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListRatingsResponse\x12+\n\x07ratings\x18\x01 \x03(\x0b\x32\x1a.tandem.feedback.v1.Rating\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x14\x45xportRatingsRequest\x12/\n\x0brated_after\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x15\x45xportRatingsResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.tandem.feedback.v1.Rating\x12\x34\n\x0binteraction\x18\x02 \x01(\x0b\x32\x1f.tandem.feedback.v1.Interaction2\x9f\x06\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12O\n\x04Rate\x12\x1f.tandem.feedback.v1.RateRequest\x1a .tandem.feedback.v1.RateResponse\"\x04\x88\xe7\x18\x03\x12y\n\x11ListConversations\x12,.tandem.feedback.v1.ListConversationsRequest\x1a-.tandem.feedback.v1.ListConversationsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x12y\n\x12\x44\x65leteConversation\x12-.tandem.feedback.v1.DeleteConversationRequest\x1a..tandem.feedback.v1.DeleteConversationResponse\"\x04\x88\xe7\x18\x01\x12s\n\x0fGetConversation\x12*.tandem.feedback.v1.GetConversationRequest\x1a+.tandem.feedback.v1.GetConversationResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x12v\n\x10ListInteractions\x12+.tandem.feedback.v1.ListInteractionsRequest\x1a,.tandem.feedback.v1.ListInteractionsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12g\n\x0bListRatings\x12&.tandem.feedback.v1.ListRatingsRequest\x1a\'.tandem.feedback.v1.ListRatingsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12o\n\rExportRatings\x12(.tandem.feedback.v1.ExportRatingsRequest\x1a).tandem.feedback.v1.ExportRatingsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATEREQUEST'].fields_by_name['comment']._serialized_options = b'\200\001\001'
   _globals['_RATEREQUEST'].fields_by_name['correction']._loaded_options = None
   _globals['_RATEREQUEST'].fields_by_name['correction']._serialized_options = b'\200\001\001'
+  _globals['_CONVERSATION'].fields_by_name['title']._loaded_options = None
+  _globals['_CONVERSATION'].fields_by_name['title']._serialized_options = b'\200\001\001'
   _globals['_FEEDBACKSERVICE'].methods_by_name['Rate']._loaded_options = None
   _globals['_FEEDBACKSERVICE'].methods_by_name['Rate']._serialized_options = b'\210\347\030\003'
+  _globals['_FEEDBACKSERVICE'].methods_by_name['ListConversations']._loaded_options = None
+  _globals['_FEEDBACKSERVICE'].methods_by_name['ListConversations']._serialized_options = b'\220\002\001\210\347\030\001'
+  _globals['_FEEDBACKSERVICE'].methods_by_name['DeleteConversation']._loaded_options = None
+  _globals['_FEEDBACKSERVICE'].methods_by_name['DeleteConversation']._serialized_options = b'\210\347\030\001'
   _globals['_FEEDBACKSERVICE'].methods_by_name['GetConversation']._loaded_options = None
   _globals['_FEEDBACKSERVICE'].methods_by_name['GetConversation']._serialized_options = b'\220\002\001\210\347\030\001'
   _globals['_FEEDBACKSERVICE'].methods_by_name['ListInteractions']._loaded_options = None
@@ -62,18 +68,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONVERSATIONREQUEST']._serialized_end=637
   _globals['_GETCONVERSATIONRESPONSE']._serialized_start=639
   _globals['_GETCONVERSATIONRESPONSE']._serialized_end=719
-  _globals['_LISTINTERACTIONSREQUEST']._serialized_start=721
-  _globals['_LISTINTERACTIONSREQUEST']._serialized_end=785
-  _globals['_LISTINTERACTIONSRESPONSE']._serialized_start=787
-  _globals['_LISTINTERACTIONSRESPONSE']._serialized_end=893
-  _globals['_LISTRATINGSREQUEST']._serialized_start=895
-  _globals['_LISTRATINGSREQUEST']._serialized_end=954
-  _globals['_LISTRATINGSRESPONSE']._serialized_start=956
-  _globals['_LISTRATINGSRESPONSE']._serialized_end=1047
-  _globals['_EXPORTRATINGSREQUEST']._serialized_start=1049
-  _globals['_EXPORTRATINGSREQUEST']._serialized_end=1120
-  _globals['_EXPORTRATINGSRESPONSE']._serialized_start=1122
-  _globals['_EXPORTRATINGSRESPONSE']._serialized_end=1243
-  _globals['_FEEDBACKSERVICE']._serialized_start=1246
-  _globals['_FEEDBACKSERVICE']._serialized_end=1799
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_start=721
+  _globals['_LISTCONVERSATIONSREQUEST']._serialized_end=786
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_start=788
+  _globals['_LISTCONVERSATIONSRESPONSE']._serialized_end=897
+  _globals['_CONVERSATION']._serialized_start=900
+  _globals['_CONVERSATION']._serialized_end=1110
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_start=1112
+  _globals['_DELETECONVERSATIONREQUEST']._serialized_end=1164
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_start=1166
+  _globals['_DELETECONVERSATIONRESPONSE']._serialized_end=1211
+  _globals['_LISTINTERACTIONSREQUEST']._serialized_start=1213
+  _globals['_LISTINTERACTIONSREQUEST']._serialized_end=1277
+  _globals['_LISTINTERACTIONSRESPONSE']._serialized_start=1279
+  _globals['_LISTINTERACTIONSRESPONSE']._serialized_end=1385
+  _globals['_LISTRATINGSREQUEST']._serialized_start=1387
+  _globals['_LISTRATINGSREQUEST']._serialized_end=1446
+  _globals['_LISTRATINGSRESPONSE']._serialized_start=1448
+  _globals['_LISTRATINGSRESPONSE']._serialized_end=1539
+  _globals['_EXPORTRATINGSREQUEST']._serialized_start=1541
+  _globals['_EXPORTRATINGSREQUEST']._serialized_end=1612
+  _globals['_EXPORTRATINGSRESPONSE']._serialized_start=1614
+  _globals['_EXPORTRATINGSRESPONSE']._serialized_end=1735
+  _globals['_FEEDBACKSERVICE']._serialized_start=1738
+  _globals['_FEEDBACKSERVICE']._serialized_end=2537
 # @@protoc_insertion_point(module_scope)

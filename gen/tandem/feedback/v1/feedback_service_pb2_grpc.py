@@ -45,6 +45,16 @@ class FeedbackServiceStub:
                 request_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateRequest.SerializeToString,
                 response_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateResponse.FromString,
                 _registered_method=True)
+        self.ListConversations = channel.unary_unary(
+                '/tandem.feedback.v1.FeedbackService/ListConversations',
+                request_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsRequest.SerializeToString,
+                response_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsResponse.FromString,
+                _registered_method=True)
+        self.DeleteConversation = channel.unary_unary(
+                '/tandem.feedback.v1.FeedbackService/DeleteConversation',
+                request_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationRequest.SerializeToString,
+                response_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationResponse.FromString,
+                _registered_method=True)
         self.GetConversation = channel.unary_unary(
                 '/tandem.feedback.v1.FeedbackService/GetConversation',
                 request_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.GetConversationRequest.SerializeToString,
@@ -88,11 +98,32 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetConversation(self, request, context):
-        """GetConversation returns a conversation's turns that belong to the caller, oldest
-        first. An unknown conversation has no turns.
+    def ListConversations(self, request, context):
+        """ListConversations pages through the caller's own conversations, the one that went on last
+        first. A turn counts once it has come through the event log.
 
-        Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS.
+        Errors: INVALID_ARGUMENT / INVALID_PAGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteConversation(self, request, context):
+        """DeleteConversation removes the caller's own conversation: its turns, those that are still on
+        their way, and what was written in ratings of them; thumbs stay. Whoever asks under its id
+        afterwards begins anew. A repeat changes nothing.
+
+        Errors: NOT_FOUND / CONVERSATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConversation(self, request, context):
+        """GetConversation returns the turns of the caller's own conversation, oldest first. Ids are the
+        caller's: somebody else's conversation of the same id is another one.
+
+        Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS; NOT_FOUND / CONVERSATION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +163,16 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.Rate,
                     request_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateRequest.FromString,
                     response_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateResponse.SerializeToString,
+            ),
+            'ListConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConversations,
+                    request_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsRequest.FromString,
+                    response_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsResponse.SerializeToString,
+            ),
+            'DeleteConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteConversation,
+                    request_deserializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationRequest.FromString,
+                    response_serializer=tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationResponse.SerializeToString,
             ),
             'GetConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConversation,
@@ -187,6 +228,60 @@ class FeedbackService:
             '/tandem.feedback.v1.FeedbackService/Rate',
             tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateRequest.SerializeToString,
             tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.RateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.feedback.v1.FeedbackService/ListConversations',
+            tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsRequest.SerializeToString,
+            tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.ListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.feedback.v1.FeedbackService/DeleteConversation',
+            tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationRequest.SerializeToString,
+            tandem_dot_feedback_dot_v1_dot_feedback__service__pb2.DeleteConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,

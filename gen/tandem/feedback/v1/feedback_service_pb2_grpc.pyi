@@ -47,11 +47,24 @@ class FeedbackServiceStub:
     Errors: INVALID_ARGUMENT / INVALID_ANSWER_ID (not signed by this platform for this
     tenant), INVALID_RATING.
     """
-    GetConversation: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.GetConversationRequest, _feedback_service_pb2.GetConversationResponse]
-    """GetConversation returns a conversation's turns that belong to the caller, oldest
-    first. An unknown conversation has no turns.
+    ListConversations: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.ListConversationsRequest, _feedback_service_pb2.ListConversationsResponse]
+    """ListConversations pages through the caller's own conversations, the one that went on last
+    first. A turn counts once it has come through the event log.
 
-    Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS.
+    Errors: INVALID_ARGUMENT / INVALID_PAGE.
+    """
+    DeleteConversation: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.DeleteConversationRequest, _feedback_service_pb2.DeleteConversationResponse]
+    """DeleteConversation removes the caller's own conversation: its turns, those that are still on
+    their way, and what was written in ratings of them; thumbs stay. Whoever asks under its id
+    afterwards begins anew. A repeat changes nothing.
+
+    Errors: NOT_FOUND / CONVERSATION_NOT_FOUND.
+    """
+    GetConversation: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.GetConversationRequest, _feedback_service_pb2.GetConversationResponse]
+    """GetConversation returns the turns of the caller's own conversation, oldest first. Ids are the
+    caller's: somebody else's conversation of the same id is another one.
+
+    Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS; NOT_FOUND / CONVERSATION_NOT_FOUND.
     """
     ListInteractions: _grpc.UnaryUnaryMultiCallable[_feedback_service_pb2.ListInteractionsRequest, _feedback_service_pb2.ListInteractionsResponse]
     """ListInteractions pages through the tenant's questions and answers, newest first.
@@ -88,11 +101,24 @@ class FeedbackServiceAsyncStub(FeedbackServiceStub):
     Errors: INVALID_ARGUMENT / INVALID_ANSWER_ID (not signed by this platform for this
     tenant), INVALID_RATING.
     """
-    GetConversation: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.GetConversationRequest, _feedback_service_pb2.GetConversationResponse]  # type: ignore[assignment]
-    """GetConversation returns a conversation's turns that belong to the caller, oldest
-    first. An unknown conversation has no turns.
+    ListConversations: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.ListConversationsRequest, _feedback_service_pb2.ListConversationsResponse]  # type: ignore[assignment]
+    """ListConversations pages through the caller's own conversations, the one that went on last
+    first. A turn counts once it has come through the event log.
 
-    Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS.
+    Errors: INVALID_ARGUMENT / INVALID_PAGE.
+    """
+    DeleteConversation: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.DeleteConversationRequest, _feedback_service_pb2.DeleteConversationResponse]  # type: ignore[assignment]
+    """DeleteConversation removes the caller's own conversation: its turns, those that are still on
+    their way, and what was written in ratings of them; thumbs stay. Whoever asks under its id
+    afterwards begins anew. A repeat changes nothing.
+
+    Errors: NOT_FOUND / CONVERSATION_NOT_FOUND.
+    """
+    GetConversation: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.GetConversationRequest, _feedback_service_pb2.GetConversationResponse]  # type: ignore[assignment]
+    """GetConversation returns the turns of the caller's own conversation, oldest first. Ids are the
+    caller's: somebody else's conversation of the same id is another one.
+
+    Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS; NOT_FOUND / CONVERSATION_NOT_FOUND.
     """
     ListInteractions: _aio.UnaryUnaryMultiCallable[_feedback_service_pb2.ListInteractionsRequest, _feedback_service_pb2.ListInteractionsResponse]  # type: ignore[assignment]
     """ListInteractions pages through the tenant's questions and answers, newest first.
@@ -134,15 +160,40 @@ class FeedbackServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListConversations(
+        self,
+        request: _feedback_service_pb2.ListConversationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_service_pb2.ListConversationsResponse, _abc.Awaitable[_feedback_service_pb2.ListConversationsResponse]]:
+        """ListConversations pages through the caller's own conversations, the one that went on last
+        first. A turn counts once it has come through the event log.
+
+        Errors: INVALID_ARGUMENT / INVALID_PAGE.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteConversation(
+        self,
+        request: _feedback_service_pb2.DeleteConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_service_pb2.DeleteConversationResponse, _abc.Awaitable[_feedback_service_pb2.DeleteConversationResponse]]:
+        """DeleteConversation removes the caller's own conversation: its turns, those that are still on
+        their way, and what was written in ratings of them; thumbs stay. Whoever asks under its id
+        afterwards begins anew. A repeat changes nothing.
+
+        Errors: NOT_FOUND / CONVERSATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def GetConversation(
         self,
         request: _feedback_service_pb2.GetConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_feedback_service_pb2.GetConversationResponse, _abc.Awaitable[_feedback_service_pb2.GetConversationResponse]]:
-        """GetConversation returns a conversation's turns that belong to the caller, oldest
-        first. An unknown conversation has no turns.
+        """GetConversation returns the turns of the caller's own conversation, oldest first. Ids are the
+        caller's: somebody else's conversation of the same id is another one.
 
-        Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS.
+        Errors: INVALID_ARGUMENT / INVALID_MAX_TURNS; NOT_FOUND / CONVERSATION_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -93,6 +93,30 @@ ABSTENTION_REASON_MODEL: AbstentionReason.ValueType  # 4
 """The model says that the passages do not tell."""
 Global___AbstentionReason: _TypeAlias = AbstentionReason  # noqa: Y015
 
+class _CitationPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CitationPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CitationPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CITATION_POLICY_UNSPECIFIED: _CitationPolicy.ValueType  # 0
+    """They are marked."""
+    CITATION_POLICY_REQUIRE: _CitationPolicy.ValueType  # 1
+    """They are marked, and an answer with no sentence that is supported is told to be none."""
+    CITATION_POLICY_OFF: _CitationPolicy.ValueType  # 2
+    """Nothing is checked or cited."""
+
+class CitationPolicy(_CitationPolicy, metaclass=_CitationPolicyEnumTypeWrapper):
+    """CitationPolicy is what becomes of sentences that no passage supports."""
+
+CITATION_POLICY_UNSPECIFIED: CitationPolicy.ValueType  # 0
+"""They are marked."""
+CITATION_POLICY_REQUIRE: CitationPolicy.ValueType  # 1
+"""They are marked, and an answer with no sentence that is supported is told to be none."""
+CITATION_POLICY_OFF: CitationPolicy.ValueType  # 2
+"""Nothing is checked or cited."""
+Global___CitationPolicy: _TypeAlias = CitationPolicy  # noqa: Y015
+
 @_typing.final
 class AskRequest(_message.Message):
     """A question."""
@@ -152,6 +176,7 @@ class AskResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     ABSTAINED_FIELD_NUMBER: _builtins.int
+    REWRITTEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def retrieval_done(self) -> Global___RetrievalDone: ...
     @_builtins.property
@@ -164,6 +189,8 @@ class AskResponse(_message.Message):
     def end(self) -> Global___End: ...
     @_builtins.property
     def abstained(self) -> Global___Abstained: ...
+    @_builtins.property
+    def rewritten(self) -> Global___Rewritten: ...
     def __init__(
         self,
         *,
@@ -173,16 +200,38 @@ class AskResponse(_message.Message):
         usage: Global___Usage | None = ...,
         end: Global___End | None = ...,
         abstained: Global___Abstained | None = ...,
+        rewritten: Global___Rewritten | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "citations", b"citations", "end", b"end", "event", b"event", "retrieval_done", b"retrieval_done", "rewritten", b"rewritten", "token_delta", b"token_delta", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["retrieval_done", "token_delta", "citations", "usage", "end", "abstained"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["retrieval_done", "token_delta", "citations", "usage", "end", "abstained", "rewritten"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___AskResponse: _TypeAlias = AskResponse  # noqa: Y015
+
+@_typing.final
+class Rewritten(_message.Message):
+    """The question was made to stand alone: that is what was searched for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
+    standalone_question: _builtins.str
+    def __init__(
+        self,
+        *,
+        standalone_question: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["standalone_question", b"standalone_question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rewritten: _TypeAlias = Rewritten  # noqa: Y015
 
 @_typing.final
 class RetrievalDone(_message.Message):
@@ -932,19 +981,46 @@ class Assistant(_message.Message):
     ADAPTER_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     WITHOUT_RETRIEVAL_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    CITATION_POLICY_FIELD_NUMBER: _builtins.int
+    ANSWER_LENGTH_FIELD_NUMBER: _builtins.int
+    WITHOUT_ABSTENTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 100 letters, digits, '.', '_' and '-'."""
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
     adapter: _builtins.str
-    """An adapter's name; empty means the base model."""
+    """An adapter's name or alias; empty means the base model."""
     top_k: _builtins.int
     """Passages retrieved; 0 means 4."""
     without_retrieval: _builtins.bool
     """True: answers without retrieval."""
+    citation_policy: Global___CitationPolicy.ValueType
+    answer_length: _generate_service_pb2.AnswerLength.ValueType
+    without_abstention: _builtins.bool
+    """True: answers even where the passages do not tell."""
+    version: _builtins.int
+    """Counts from 1 up; 0 for a "default" that nobody has put. Ignored when put."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sources that it reads, by id or name; empty means all."""
+
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages that it answers in, as ISO 639-1 codes, at most 10: a question in another is answered
+        in the first. Empty means the question's.
+        """
+
+    @_builtins.property
+    def filter(self) -> _retrieve_service_pb2.RetrieveFilter:
+        """Narrows what it reads, beside `sources`: this field's own sources stay empty."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When this version was made. Ignored when put."""
 
     def __init__(
         self,
@@ -955,10 +1031,17 @@ class Assistant(_message.Message):
         adapter: _builtins.str = ...,
         top_k: _builtins.int = ...,
         without_retrieval: _builtins.bool = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _retrieve_service_pb2.RetrieveFilter | None = ...,
+        citation_policy: Global___CitationPolicy.ValueType = ...,
+        answer_length: _generate_service_pb2.AnswerLength.ValueType = ...,
+        without_abstention: _builtins.bool = ...,
+        version: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "instructions", b"instructions", "name", b"name", "sources", b"sources", "top_k", b"top_k", "without_retrieval", b"without_retrieval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "citation_policy", b"citation_policy", "created_at", b"created_at", "filter", b"filter", "instructions", b"instructions", "languages", b"languages", "name", b"name", "sources", b"sources", "top_k", b"top_k", "version", b"version", "without_abstention", b"without_abstention", "without_retrieval", b"without_retrieval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -971,18 +1054,26 @@ class PutAssistantRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ASSISTANT_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The version that it has now, 0 where it is to be new; with another, nothing is changed. Unset
+    means any.
+    """
     @_builtins.property
     def assistant(self) -> Global___Assistant: ...
     def __init__(
         self,
         *,
         assistant: Global___Assistant | None = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "assistant", b"assistant", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "assistant", b"assistant", "expected_version", b"expected_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___PutAssistantRequest: _TypeAlias = PutAssistantRequest  # noqa: Y015
 
@@ -1007,6 +1098,202 @@ class PutAssistantResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutAssistantResponse: _TypeAlias = PutAssistantResponse  # noqa: Y015
+
+@_typing.final
+class GetAssistantRequest(_message.Message):
+    """Names an assistant, or a version of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Empty means "default"."""
+    version: _builtins.int
+    """0 means the one in use."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAssistantRequest: _TypeAlias = GetAssistantRequest  # noqa: Y015
+
+@_typing.final
+class GetAssistantResponse(_message.Message):
+    """The assistant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSISTANT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assistant(self) -> Global___Assistant: ...
+    def __init__(
+        self,
+        *,
+        assistant: Global___Assistant | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAssistantResponse: _TypeAlias = GetAssistantResponse  # noqa: Y015
+
+@_typing.final
+class ListAssistantVersionsRequest(_message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Empty means "default"."""
+    page_size: _builtins.int
+    """0 means 50; more than 500 is clipped."""
+    page_token: _builtins.str
+    """From the previous answer; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssistantVersionsRequest: _TypeAlias = ListAssistantVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListAssistantVersionsResponse(_message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSISTANTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def assistants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assistant]: ...
+    def __init__(
+        self,
+        *,
+        assistants: _abc.Iterable[Global___Assistant] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistants", b"assistants", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAssistantVersionsResponse: _TypeAlias = ListAssistantVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RollbackAssistantRequest(_message.Message):
+    """What to go back to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Empty means "default"."""
+    version: _builtins.int
+    expected_version: _builtins.int
+    """As in PutAssistantRequest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        expected_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___RollbackAssistantRequest: _TypeAlias = RollbackAssistantRequest  # noqa: Y015
+
+@_typing.final
+class RollbackAssistantResponse(_message.Message):
+    """The new version."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSISTANT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assistant(self) -> Global___Assistant: ...
+    def __init__(
+        self,
+        *,
+        assistant: Global___Assistant | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackAssistantResponse: _TypeAlias = RollbackAssistantResponse  # noqa: Y015
+
+@_typing.final
+class DeleteAssistantRequest(_message.Message):
+    """Names an assistant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Empty means "default"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAssistantRequest: _TypeAlias = DeleteAssistantRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAssistantResponse(_message.Message):
+    """It is out of use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAssistantResponse: _TypeAlias = DeleteAssistantResponse  # noqa: Y015
 
 @_typing.final
 class ListAssistantsRequest(_message.Message):

@@ -38,8 +38,8 @@ class GatewayServiceStub:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel):
@@ -78,15 +78,16 @@ class GatewayServiceServicer:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     def Ask(self, request, context):
-        """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
-        TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-        stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
-        Abstained comes once: before a text that says so, or after the model's own text.
+        """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
+        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+        Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+        be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+        after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
         INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -155,8 +156,8 @@ class GatewayService:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     @staticmethod
@@ -471,6 +472,26 @@ class AssistantServiceStub:
                 request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantRequest.SerializeToString,
                 response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantResponse.FromString,
                 _registered_method=True)
+        self.GetAssistant = channel.unary_unary(
+                '/tandem.gateway.v1.AssistantService/GetAssistant',
+                request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantRequest.SerializeToString,
+                response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantResponse.FromString,
+                _registered_method=True)
+        self.ListAssistantVersions = channel.unary_unary(
+                '/tandem.gateway.v1.AssistantService/ListAssistantVersions',
+                request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsRequest.SerializeToString,
+                response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackAssistant = channel.unary_unary(
+                '/tandem.gateway.v1.AssistantService/RollbackAssistant',
+                request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantRequest.SerializeToString,
+                response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantResponse.FromString,
+                _registered_method=True)
+        self.DeleteAssistant = channel.unary_unary(
+                '/tandem.gateway.v1.AssistantService/DeleteAssistant',
+                request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantRequest.SerializeToString,
+                response_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantResponse.FromString,
+                _registered_method=True)
         self.ListAssistants = channel.unary_unary(
                 '/tandem.gateway.v1.AssistantService/ListAssistants',
                 request_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantsRequest.SerializeToString,
@@ -483,9 +504,51 @@ class AssistantServiceServicer:
     """
 
     def PutAssistant(self, request, context):
-        """PutAssistant creates or replaces an assistant by name.
+        """PutAssistant creates an assistant, or makes a new version of it; versions never change. A
+        repeat changes nothing: what is as it was gets no new version.
 
-        Errors: INVALID_ARGUMENT / INVALID_ASSISTANT.
+        Errors: INVALID_ARGUMENT / INVALID_ASSISTANT; FAILED_PRECONDITION / ASSISTANT_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAssistant(self, request, context):
+        """GetAssistant returns an assistant as it is, or one of its versions, also once it is deleted.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssistantVersions(self, request, context):
+        """ListAssistantVersions pages through an assistant's versions, newest first, also once it is
+        deleted.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackAssistant(self, request, context):
+        """RollbackAssistant makes a new version that says what an old one said. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND; FAILED_PRECONDITION /
+        ASSISTANT_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAssistant(self, request, context):
+        """DeleteAssistant takes an assistant out of use; "default" is then the server's own again. Its
+        versions stay, for interactions name them, and a rollback brings it back. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -508,6 +571,26 @@ def add_AssistantServiceServicer_to_server(servicer, server):
                     servicer.PutAssistant,
                     request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantRequest.FromString,
                     response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantResponse.SerializeToString,
+            ),
+            'GetAssistant': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAssistant,
+                    request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantRequest.FromString,
+                    response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantResponse.SerializeToString,
+            ),
+            'ListAssistantVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssistantVersions,
+                    request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsRequest.FromString,
+                    response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsResponse.SerializeToString,
+            ),
+            'RollbackAssistant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAssistant,
+                    request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantRequest.FromString,
+                    response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantResponse.SerializeToString,
+            ),
+            'DeleteAssistant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAssistant,
+                    request_deserializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantRequest.FromString,
+                    response_serializer=tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantResponse.SerializeToString,
             ),
             'ListAssistants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAssistants,
@@ -543,6 +626,114 @@ class AssistantService:
             '/tandem.gateway.v1.AssistantService/PutAssistant',
             tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantRequest.SerializeToString,
             tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.PutAssistantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAssistant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.gateway.v1.AssistantService/GetAssistant',
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantRequest.SerializeToString,
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.GetAssistantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssistantVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.gateway.v1.AssistantService/ListAssistantVersions',
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsRequest.SerializeToString,
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.ListAssistantVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackAssistant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.gateway.v1.AssistantService/RollbackAssistant',
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantRequest.SerializeToString,
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.RollbackAssistantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAssistant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.gateway.v1.AssistantService/DeleteAssistant',
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantRequest.SerializeToString,
+            tandem_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteAssistantResponse.FromString,
             options,
             channel_credentials,
             insecure,

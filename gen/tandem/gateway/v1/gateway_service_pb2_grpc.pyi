@@ -39,8 +39,8 @@ class GatewayServiceStub:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     @_typing.overload
@@ -48,10 +48,11 @@ class GatewayServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     Ask: _grpc.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]
-    """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
-    TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-    stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
-    Abstained comes once: before a text that says so, or after the model's own text.
+    """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
+    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+    Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+    be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+    after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -84,16 +85,17 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ask: _aio.UnaryStreamMultiCallable[_gateway_service_pb2.AskRequest, _gateway_service_pb2.AskResponse]  # type: ignore[assignment]
-    """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
-    TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-    stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
-    Abstained comes once: before a text that says so, or after the model's own text.
+    """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
+    needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+    Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+    be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+    after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
     INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -125,8 +127,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
-    reads in tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, the services of
+    tandem.tune.v1, and all but Rate of tandem.feedback.v1.FeedbackService.
     """
 
     @_abc_1.abstractmethod
@@ -135,10 +137,11 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.AskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_service_pb2.AskResponse], _abc.AsyncIterator[_gateway_service_pb2.AskResponse]]:
-        """Ask retrieves, generates, checks citations, and streams it all: RetrievalDone, then
-        TokenDelta until the answer is whole, then Citations, Usage, End. Cancelling the call
-        stops the engine. Without an End the answer cannot be rated. Where the passages do not tell,
-        Abstained comes once: before a text that says so, or after the model's own text.
+        """Ask retrieves, generates, checks citations, and streams it all: Rewritten where the question
+        needed its conversation, RetrievalDone, then TokenDelta until the answer is whole, then
+        Citations, Usage, End. Cancelling the call stops the engine. Without an End the answer cannot
+        be rated. Where the passages do not tell, Abstained comes once: before a text that says so, or
+        after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
         INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
@@ -276,9 +279,35 @@ class AssistantServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AssistantServiceAsyncStub: ...
     PutAssistant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.PutAssistantRequest, _gateway_service_pb2.PutAssistantResponse]
-    """PutAssistant creates or replaces an assistant by name.
+    """PutAssistant creates an assistant, or makes a new version of it; versions never change. A
+    repeat changes nothing: what is as it was gets no new version.
 
-    Errors: INVALID_ARGUMENT / INVALID_ASSISTANT.
+    Errors: INVALID_ARGUMENT / INVALID_ASSISTANT; FAILED_PRECONDITION / ASSISTANT_CHANGED.
+    """
+    GetAssistant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetAssistantRequest, _gateway_service_pb2.GetAssistantResponse]
+    """GetAssistant returns an assistant as it is, or one of its versions, also once it is deleted.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND.
+    """
+    ListAssistantVersions: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListAssistantVersionsRequest, _gateway_service_pb2.ListAssistantVersionsResponse]
+    """ListAssistantVersions pages through an assistant's versions, newest first, also once it is
+    deleted.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+    """
+    RollbackAssistant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RollbackAssistantRequest, _gateway_service_pb2.RollbackAssistantResponse]
+    """RollbackAssistant makes a new version that says what an old one said. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND; FAILED_PRECONDITION /
+    ASSISTANT_CHANGED.
+    """
+    DeleteAssistant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.DeleteAssistantRequest, _gateway_service_pb2.DeleteAssistantResponse]
+    """DeleteAssistant takes an assistant out of use; "default" is then the server's own again. Its
+    versions stay, for interactions name them, and a rollback brings it back. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND.
     """
     ListAssistants: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListAssistantsRequest, _gateway_service_pb2.ListAssistantsResponse]
     """ListAssistants pages through the tenant's assistants, by name; "default" is always
@@ -293,9 +322,35 @@ class AssistantServiceAsyncStub(AssistantServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutAssistant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.PutAssistantRequest, _gateway_service_pb2.PutAssistantResponse]  # type: ignore[assignment]
-    """PutAssistant creates or replaces an assistant by name.
+    """PutAssistant creates an assistant, or makes a new version of it; versions never change. A
+    repeat changes nothing: what is as it was gets no new version.
 
-    Errors: INVALID_ARGUMENT / INVALID_ASSISTANT.
+    Errors: INVALID_ARGUMENT / INVALID_ASSISTANT; FAILED_PRECONDITION / ASSISTANT_CHANGED.
+    """
+    GetAssistant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetAssistantRequest, _gateway_service_pb2.GetAssistantResponse]  # type: ignore[assignment]
+    """GetAssistant returns an assistant as it is, or one of its versions, also once it is deleted.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND.
+    """
+    ListAssistantVersions: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListAssistantVersionsRequest, _gateway_service_pb2.ListAssistantVersionsResponse]  # type: ignore[assignment]
+    """ListAssistantVersions pages through an assistant's versions, newest first, also once it is
+    deleted.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+    """
+    RollbackAssistant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RollbackAssistantRequest, _gateway_service_pb2.RollbackAssistantResponse]  # type: ignore[assignment]
+    """RollbackAssistant makes a new version that says what an old one said. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND; FAILED_PRECONDITION /
+    ASSISTANT_CHANGED.
+    """
+    DeleteAssistant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.DeleteAssistantRequest, _gateway_service_pb2.DeleteAssistantResponse]  # type: ignore[assignment]
+    """DeleteAssistant takes an assistant out of use; "default" is then the server's own again. Its
+    versions stay, for interactions name them, and a rollback brings it back. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / ASSISTANT_NOT_FOUND.
     """
     ListAssistants: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListAssistantsRequest, _gateway_service_pb2.ListAssistantsResponse]  # type: ignore[assignment]
     """ListAssistants pages through the tenant's assistants, by name; "default" is always
@@ -313,9 +368,59 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.PutAssistantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.PutAssistantResponse, _abc.Awaitable[_gateway_service_pb2.PutAssistantResponse]]:
-        """PutAssistant creates or replaces an assistant by name.
+        """PutAssistant creates an assistant, or makes a new version of it; versions never change. A
+        repeat changes nothing: what is as it was gets no new version.
 
-        Errors: INVALID_ARGUMENT / INVALID_ASSISTANT.
+        Errors: INVALID_ARGUMENT / INVALID_ASSISTANT; FAILED_PRECONDITION / ASSISTANT_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAssistant(
+        self,
+        request: _gateway_service_pb2.GetAssistantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.GetAssistantResponse, _abc.Awaitable[_gateway_service_pb2.GetAssistantResponse]]:
+        """GetAssistant returns an assistant as it is, or one of its versions, also once it is deleted.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAssistantVersions(
+        self,
+        request: _gateway_service_pb2.ListAssistantVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListAssistantVersionsResponse, _abc.Awaitable[_gateway_service_pb2.ListAssistantVersionsResponse]]:
+        """ListAssistantVersions pages through an assistant's versions, newest first, also once it is
+        deleted.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND; INVALID_ARGUMENT / INVALID_PAGE.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackAssistant(
+        self,
+        request: _gateway_service_pb2.RollbackAssistantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.RollbackAssistantResponse, _abc.Awaitable[_gateway_service_pb2.RollbackAssistantResponse]]:
+        """RollbackAssistant makes a new version that says what an old one said. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND; FAILED_PRECONDITION /
+        ASSISTANT_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAssistant(
+        self,
+        request: _gateway_service_pb2.DeleteAssistantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.DeleteAssistantResponse, _abc.Awaitable[_gateway_service_pb2.DeleteAssistantResponse]]:
+        """DeleteAssistant takes an assistant out of use; "default" is then the server's own again. Its
+        versions stay, for interactions name them, and a rollback brings it back. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / ASSISTANT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -19,6 +19,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AnswerLength:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerLengthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerLength.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_LENGTH_UNSPECIFIED: _AnswerLength.ValueType  # 0
+    """One short sentence, 256 tokens at most."""
+    ANSWER_LENGTH_SHORT: _AnswerLength.ValueType  # 1
+    """One short sentence, 96 tokens at most."""
+    ANSWER_LENGTH_MEDIUM: _AnswerLength.ValueType  # 2
+    """A few sentences, 256 tokens at most."""
+    ANSWER_LENGTH_LONG: _AnswerLength.ValueType  # 3
+    """Everything that the passages say of it, 768 tokens at most."""
+
+class AnswerLength(_AnswerLength, metaclass=_AnswerLengthEnumTypeWrapper):
+    """AnswerLength is how much an answer says."""
+
+ANSWER_LENGTH_UNSPECIFIED: AnswerLength.ValueType  # 0
+"""One short sentence, 256 tokens at most."""
+ANSWER_LENGTH_SHORT: AnswerLength.ValueType  # 1
+"""One short sentence, 96 tokens at most."""
+ANSWER_LENGTH_MEDIUM: AnswerLength.ValueType  # 2
+"""A few sentences, 256 tokens at most."""
+ANSWER_LENGTH_LONG: AnswerLength.ValueType  # 3
+"""Everything that the passages say of it, 768 tokens at most."""
+Global___AnswerLength: _TypeAlias = AnswerLength  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -56,6 +84,7 @@ class GenerateRequest(_message.Message):
     ADAPTER_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESTRICTED_FIELD_NUMBER: _builtins.int
+    ANSWER_LENGTH_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
@@ -67,6 +96,8 @@ class GenerateRequest(_message.Message):
     """True: passages or history hold what not everybody in the tenant may read, so that the cached
     prompt is shared only with callers who may read the same.
     """
+    answer_length: Global___AnswerLength.ValueType
+    """How much is written: the words that ask for it, and the most tokens where `sampling` says none."""
     language: _builtins.str
     """ISO 639-1: the language to answer in, such as "fr"; empty, or one that we have no name for,
     leaves it to the model.
@@ -77,7 +108,7 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContextPassage]:
-        """Best first; the last are left out when they do not fit."""
+        """Best first; those of the least score for their tokens are left out when not all fit."""
 
     @_builtins.property
     def sampling(self) -> Global___Sampling: ...
@@ -91,11 +122,12 @@ class GenerateRequest(_message.Message):
         adapter: _builtins.str = ...,
         sampling: Global___Sampling | None = ...,
         restricted: _builtins.bool = ...,
+        answer_length: Global___AnswerLength.ValueType = ...,
         language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,17 +165,21 @@ class ContextPassage(_message.Message):
 
     TITLE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     text: _builtins.str
+    score: _builtins.float
+    """How relevant it is, 0 to 1; 0 means by its rank."""
     def __init__(
         self,
         *,
         title: _builtins.str = ...,
         text: _builtins.str = ...,
+        score: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["score", b"score", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,17 +263,22 @@ class Started(_message.Message):
     TURNS_USED_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     ADAPTER_DIGEST_FIELD_NUMBER: _builtins.int
+    PASSAGE_INDEXES_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """The prompt as the engine gets it."""
     prompt_tokens: _builtins.int
     passages_used: _builtins.int
-    """How many of the passages, from the first, the prompt holds."""
+    """How many of the passages the prompt holds."""
     turns_used: _builtins.int
     """How many of the turns, from the last, the prompt holds."""
     model: _builtins.str
     """The model's name."""
     adapter_digest: _builtins.str
     """Digest of the adapter that answers; empty for the base model."""
+    @_builtins.property
+    def passage_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which of the passages the prompt holds, by 0-based index, rising."""
+
     def __init__(
         self,
         *,
@@ -247,10 +288,11 @@ class Started(_message.Message):
         turns_used: _builtins.int = ...,
         model: _builtins.str = ...,
         adapter_digest: _builtins.str = ...,
+        passage_indexes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_digest", b"adapter_digest", "model", b"model", "passages_used", b"passages_used", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "turns_used", b"turns_used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_digest", b"adapter_digest", "model", b"model", "passage_indexes", b"passage_indexes", "passages_used", b"passages_used", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "turns_used", b"turns_used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
