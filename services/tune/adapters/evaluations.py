@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.common.database import Sessions
@@ -169,7 +169,7 @@ class PostgresEvaluations:
         scheduled = select(SETS.c.tenant_id, SETS.c.name).where(SETS.c.next_at.is_not(None))
         query = (
             select(*SHOWN)
-            .distinct(_ROW.tenant_id, _ROW.set_name)
+            .ext(distinct_on(_ROW.tenant_id, _ROW.set_name))
             .where(
                 tuple_(_ROW.tenant_id, _ROW.set_name).in_(scheduled),
                 _ROW.state == EvaluationState.DONE.value,
