@@ -18,6 +18,7 @@ from services.cli.verbs import (
     secrets,
     sources,
     tenant,
+    tune,
 )
 
 VERBS: dict[str, Verb] = {
@@ -68,6 +69,15 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "answers": evaluation.evaluate_answers,
         "make": evaluation.make_set,
     },
+    "tune": {
+        "reranker": tune.reranker,
+        "runs": tune.runs,
+        "cancel": tune.cancel,
+        "rerankers": tune.rerankers,
+        "promote": tune.promote,
+        "rollback": tune.rollback,
+        "history": tune.history,
+    },
     "tenant": {"placement": tenant.placement, "move": tenant.move},
 }
 HELP = {
@@ -83,6 +93,7 @@ HELP = {
     "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
     "eval": "How good searches and answers are.",
+    "tune": "Rerankers, trained from what is known.",
     "tenant": "The tenant as a whole.",
 }
 

@@ -136,7 +136,13 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
             "MILVUS_URI": milvus,
             "CACHE": str(cache / "embed"),
         },
-        "retrieve": {"DATABASE_URL": database, "MILVUS_URI": milvus, "EMBED_ADDRESS": at.of("embed")},
+        "retrieve": {
+            "DATABASE_URL": database,
+            "MILVUS_URI": milvus,
+            "EMBED_ADDRESS": at.of("embed"),
+            "BLOBS": blobs,
+            "CACHE": str(cache / "retrieve"),
+        },
         "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
         "feedback": {"DATABASE_URL": database, "BUS": bus},
         "tune": {

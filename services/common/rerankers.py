@@ -19,7 +19,12 @@ import fsspec
 from services.common.errors import FailedPrecondition, Unavailable
 
 ROOT = "rerankers"
+# Of a query and a text together; what is longer is cut. Measured as it is served.
+TOKENS = 256
 CONFIG = "config.json"
+MODULES = "modules.json"
+# Whose it is, and how it was made; it makes a reranker one tenant's own.
+CARD = "tandem.json"
 WEIGHTS = ".safetensors"
 # Formats that hold data alone: whoever reads a file of another kind may run what is in it.
 SUFFIXES = frozenset({".json", WEIGHTS, ".txt", ".model"})
@@ -47,7 +52,7 @@ class RerankerAltered(FailedPrecondition):
 
 def text_of(title: str, headings: Sequence[str], text: str) -> str:
     """Return a passage as a cross-encoder reads it, the same when it learns and when it scores."""
-    return "\n".join(part for part in (title, " / ".join(headings), text) if part)
+    return "\n".join((" > ".join(dict.fromkeys((title, *headings))), text)).strip()
 
 
 def blended(fused: Sequence[float], scores: Sequence[float], weight: float) -> list[float]:
@@ -77,7 +82,7 @@ def check_cross_encoder(folder: Path) -> None:
     # Without labels a configuration means two.
     if len(config.get("id2label") or (0, 0)) != 1:
         raise NotACrossEncoder("the model gives more than one score")
-    if "auto_map" in config:
+    if "auto_map" in config or not all(map(_is_known, _modules_of(folder))):
         raise NotACrossEncoder("the model brings code of its own")
     names = {path.name for path in folder.iterdir() if path.is_file()}
     if not any(name.endswith(WEIGHTS) for name in names):
@@ -87,13 +92,28 @@ def check_cross_encoder(folder: Path) -> None:
 
 
 def _json_of(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise NotACrossEncoder("the model has no configuration that can be read") from error
+    found = _read(path)
     if not isinstance(found, dict):
         raise NotACrossEncoder("the model has no configuration that can be read")
     return found
+
+
+def _modules_of(folder: Path) -> list[Any]:
+    found = _read(folder / MODULES) if (folder / MODULES).exists() else []
+    if not isinstance(found, list):
+        raise NotACrossEncoder("the model's list of modules is none")
+    return found
+
+
+def _is_known(module: Any) -> bool:
+    return isinstance(module, dict) and str(module.get("type", "")).startswith("sentence_transformers.")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise NotACrossEncoder("the model has no configuration that can be read") from error
 
 
 def digest_of(folder: Path) -> str:

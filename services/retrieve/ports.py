@@ -6,7 +6,8 @@ from typing import Protocol
 from services.common.client import CallOptions
 from services.common.errors import Unavailable
 from services.common.identity import Identity
-from services.retrieve.domain import Embedded, Found, Search
+from services.retrieve.domain.hits import Embedded, Found, Hit, Reader, Search, Section
+from services.retrieve.domain.tuning import KeptTuning, Tuning
 
 
 class IndexUnavailable(Unavailable):
@@ -30,16 +31,25 @@ class RerankerUnavailable(Unavailable):
 
 
 class PassageIndex(Protocol):
-    """Chunks, searched by meaning and by words at once."""
+    """Chunks, searched by meaning and by words at once, and read by what they are.
+
+    Nothing comes that the reader's principals may not read. Every method raises IndexUnavailable
+    when the index does not answer.
+    """
 
     async def search(self, search: Search) -> Found:
-        """Return the chunks that the search's principals may read and the filter lets through, best first.
+        """Return the chunks that either leg finds and the filter lets through, with what each leg says of them.
 
         A tenant that has no index yet, or nobody to read as, gets no hits.
-
-        Raises:
-            IndexUnavailable: the index does not answer.
         """
+        ...
+
+    async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
+        """Return those of the chunks that are there, in no order."""
+        ...
+
+    async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
+        """Return the chunks of `sections` that are there, in no order."""
         ...
 
 
@@ -74,11 +84,41 @@ class Reranker(Protocol):
     """A cross-encoder: reads a query and a text together."""
 
     async def scores(self, reranker: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Return how well each text answers `query`, best highest; `reranker` is a digest, or "" for the default.
+        """Return how well each text answers `query`, on the model's own scale, best highest.
+
+        `reranker` is a digest, or "" for the deployment's own.
 
         It may be cancelled at any moment: whoever calls it has no more time.
 
         Raises:
             RerankerUnavailable: there is none of this digest, or it failed.
+        """
+        ...
+
+
+class Tunings(Protocol):
+    """Each tenant's tunings, every version. Every method raises TuningUnavailable when they cannot be read."""
+
+    async def live(self, identity: Identity) -> KeptTuning:
+        """Return the newest version; NONE_PUT where there is none."""
+        ...
+
+    async def version(self, identity: Identity, version: int) -> KeptTuning:
+        """Return one version.
+
+        Raises:
+            TuningNotFound: the tenant has none such.
+        """
+        ...
+
+    async def before(self, identity: Identity, version: int | None, limit: int) -> Sequence[KeptTuning]:
+        """Return at most `limit` versions under `version`, or of all, newest first."""
+        ...
+
+    async def put(self, identity: Identity, tuning: Tuning, expected: int) -> KeptTuning:
+        """Keep `tuning` as the version after `expected`.
+
+        Raises:
+            TuningChanged: the newest version is another.
         """
         ...

@@ -1,13 +1,17 @@
 """Settings of the retrieve service, read from RETRIEVE_…."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.common.index_config import Languages
+from services.common.rerankers import TOKENS
 from services.common.settings import ServerSettings
 
 
 class Settings(ServerSettings):
-    """Where the index, the manifest and the embedder are."""
+    """Where the index, the manifest and the embedder are, and how much time is spent."""
 
     model_config = SettingsConfigDict(env_prefix="RETRIEVE_", frozen=True, hide_input_in_errors=True)
 
@@ -16,6 +20,22 @@ class Settings(ServerSettings):
         SecretStr(""), description="Milvus' user:password, or empty where it asks for none."
     )
     database_url: SecretStr = Field(
-        description="PostgreSQL with ingest's manifest, as SQLAlchemy's URL with the asyncpg driver."
+        description="PostgreSQL with ingest's manifest and the tunings, as SQLAlchemy's URL with the asyncpg driver."
     )
+    languages: Languages = Field(("en", "fr"), description="Languages of the documents, as embed has them.")
+    model_languages: Languages = Field(("en",), description="Languages that the embedding model reads.")
+    rerank_seconds: float = Field(
+        1.0, gt=0, description="Most time for reranking; never more than half of what is left of a call."
+    )
+    reranker: str = Field(
+        "",
+        description="Cross-encoder for tenants without one of their own: a sentence-transformers name or a folder; "
+        "empty means none.",
+    )
+    rerank_tokens: int = Field(TOKENS, ge=16, le=8192, description="Tokens that a cross-encoder reads of a pair.")
+    rerankers_loaded: int = Field(2, ge=1, description="Cross-encoders of tenants that are kept in memory.")
+    blobs: SecretStr = Field(
+        SecretStr(""), description="Where tenants' rerankers are, as tune has it; empty means that there are none."
+    )
+    cache: Path | None = Field(None, description="Folder for tenants' rerankers; a temporary one by default.")
     embed_address: str = Field(description="host:port of the embed service.")

@@ -11,7 +11,6 @@ from services.tune.domain.data import Candidate, Pair, Question
 from services.tune.domain.runs import LiveReranker
 
 
-
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """What a search found: candidates in the fused order, or documents in the one that is live."""

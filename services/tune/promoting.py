@@ -58,7 +58,13 @@ class Promoter:
         return await self._change(identity, live, wanted, undoes=last.promotion_id)
 
     async def _change(
-        self, identity: Identity, live: LiveReranker, wanted: LiveReranker, *, overridden: bool = False, undoes: str = ""
+        self,
+        identity: Identity,
+        live: LiveReranker,
+        wanted: LiveReranker,
+        *,
+        overridden: bool = False,
+        undoes: str = "",
     ) -> Promotion:
         put = await self._tuning.put(identity, wanted.digest, wanted.weight, live.version)
         promotion = Promotion(

@@ -52,9 +52,7 @@ class TuningServicer(rpc.TuningServiceServicer):
         self._shelf = shelf
         self._promoter = promoter
 
-    async def StartRerankerRun(
-        self, request: pb.StartRerankerRunRequest, context: Any
-    ) -> pb.StartRerankerRunResponse:
+    async def StartRerankerRun(self, request: pb.StartRerankerRunRequest, context: Any) -> pb.StartRerankerRunResponse:
         order = order_of(request, caller(), self._queue.bases)
         run = await self._queue.runs.add(order, self._queue.new_id(), self._queue.now())
         self._queue.wake()
@@ -80,15 +78,11 @@ class TuningServicer(rpc.TuningServiceServicer):
         shown = await self._shown(who, found[:size])
         return pb.ListRerankersResponse(rerankers=shown, next_page_token=_next_token(ends, size))
 
-    async def PromoteReranker(
-        self, request: pb.PromoteRerankerRequest, context: Any
-    ) -> pb.PromoteRerankerResponse:
+    async def PromoteReranker(self, request: pb.PromoteRerankerRequest, context: Any) -> pb.PromoteRerankerResponse:
         promotion = await self._promoter.promote(caller(), request.digest, override=request.override)
         return pb.PromoteRerankerResponse(promotion=promotion_message(promotion) if promotion else None)
 
-    async def RollbackReranker(
-        self, request: pb.RollbackRerankerRequest, context: Any
-    ) -> pb.RollbackRerankerResponse:
+    async def RollbackReranker(self, request: pb.RollbackRerankerRequest, context: Any) -> pb.RollbackRerankerResponse:
         return pb.RollbackRerankerResponse(promotion=promotion_message(await self._promoter.roll_back(caller())))
 
     async def ListPromotions(self, request: pb.ListPromotionsRequest, context: Any) -> pb.ListPromotionsResponse:

@@ -13,7 +13,7 @@ from services.cli.state import Phase
 from tests.tandem_command import Tandem, home_in, kill_9
 
 FILES = 500
-VICTIMS = ("ingest", "embed", "retrieve", "generate", "feedback", "gateway", "broker", "milvus", "postgres")
+VICTIMS = ("ingest", "embed", "retrieve", "generate", "feedback", "tune", "gateway", "broker", "milvus", "postgres")
 pytestmark = pytest.mark.timeout(300 + 2 * FILES)
 
 

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
 from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2, secret_service_pb2
-from tandem.tune.v1 import tuning_service_pb2
+from tandem.tune.v1 import tuning_service_pb2 as tune_pb
 
 from services.common.client import Outgoing
 from services.common.identity import Identity, caller
@@ -19,7 +19,7 @@ _SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
 _PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
 _ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 _FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
-_RERANKERS = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]
+_RERANKERS = tune_pb.DESCRIPTOR.services_by_name["TuningService"]
 
 
 class Forwarded(NamedTuple):

@@ -1,1 +1,1 @@
-"""Protobuf, PostgreSQL, the services that are asked, and the process that trains, on the far side of the domain."""
+"""Protobuf, PostgreSQL, the services asked and the process that trains, on the far side of the domain."""

@@ -104,10 +104,10 @@ class PostgresRuns:
 
     async def counts(self) -> dict[str, int]:
         """Return how many runs of all tenants are in each state."""
-        query = select(RUNS.c.state, func.count()).group_by(RUNS.c.state)
+        query = select(RUNS.c.state, func.count().label("number")).group_by(RUNS.c.state)
         with translated():
             async with self._sessions() as session:
-                return {state: count for state, count in await session.execute(query)}
+                return {row.state: row.number for row in await session.execute(query)}
 
     @contextlib.asynccontextmanager
     async def claim(self, tenant_id: str, now: datetime) -> AsyncIterator[tuple[Run, Order] | None]:
@@ -264,9 +264,7 @@ def _found(row: Row[Any] | None) -> Run:
 async def _made(session: AsyncSession, order: Order) -> Run | None:
     if not order.request_id:
         return None
-    query = select(*SHOWN).where(
-        RUNS.c.tenant_id == order.identity.tenant_id, RUNS.c.request_id == order.request_id
-    )
+    query = select(*SHOWN).where(RUNS.c.tenant_id == order.identity.tenant_id, RUNS.c.request_id == order.request_id)
     row = (await session.execute(query)).one_or_none()
     return run_of(row) if row else None
 

@@ -148,9 +148,7 @@ def _work_of(order: Order) -> dict[str, Any]:
         "principals": list(who.principals),
         "roles": sorted(role.value for role in who.roles),
         "actor": who.actor,
-        "questions": [
-            [each.text, [[one.document_id, one.text] for one in each.positives]] for each in order.questions
-        ],
+        "questions": [[each.text, [[one.document_id, one.text] for one in each.positives]] for each in order.questions],
         "rated_after": order.rated_after.isoformat() if order.rated_after else "",
     }
 
@@ -184,7 +182,9 @@ def reranker_row(tenant_id: str, reranker: Reranker) -> dict[str, object]:
 
 def promotion_of(row: Row[Any]) -> Promotion:
     """Return a promotion from its row."""
-    return Promotion(**{column.name: getattr(row, column.name) for column in PROMOTIONS.c if column.name != "tenant_id"})
+    return Promotion(
+        **{column.name: getattr(row, column.name) for column in PROMOTIONS.c if column.name != "tenant_id"}
+    )
 
 
 def failure(error: ServiceError, now: datetime) -> dict[str, Any]:

@@ -175,7 +175,9 @@ def _pairs(mined: Mined, source: random.Random) -> list[Pair]:
     wanted = NEGATIVES_PER_POSITIVE * len(right)
     negatives = known[:wanted]
     negatives += source.sample(others, min(len(others), wanted - len(negatives)))
-    return [Pair(query, text, answers=True) for text in right] + [Pair(query, text, answers=False) for text in negatives]
+    return [Pair(query, text, answers=True) for text in right] + [
+        Pair(query, text, answers=False) for text in negatives
+    ]
 
 
 def digest_of(mined: Iterable[Mined]) -> str:

@@ -97,3 +97,13 @@ class ServiceUnavailable(Unavailable):
     """A service that runs ask cannot be reached."""
 
     reason = "SERVICE_UNAVAILABLE"
+
+
+class CallRefused(FailedPrecondition):
+    """A service that a run asks says no."""
+
+    reason = "CALL_REFUSED"
+
+
+class RunEnded(Exception):
+    """Somebody ended the run, or erased it, while it was worked on."""

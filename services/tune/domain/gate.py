@@ -61,9 +61,7 @@ def chosen_weight(tuned: Sequence[Contest]) -> float:
 
 
 def _qualities(contests: Sequence[Contest], orders: Sequence[Sequence[str]]) -> list[float]:
-    relevant = {
-        str(number): dict.fromkeys(each.mined.right_documents(), 1) for number, each in enumerate(contests)
-    }
+    relevant = {str(number): dict.fromkeys(each.mined.right_documents(), 1) for number, each in enumerate(contests)}
     found = {str(number): order for number, order in enumerate(orders)}
     scores = retrieval_scores(relevant, found, CUTOFF)[MEASURE]
     return [scores[name] for name in relevant]

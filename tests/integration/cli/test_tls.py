@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.cli.authority import paths_of
 from tests.tandem_command import Tandem, home_in
 
-SERVICES = ("gateway", "ingest", "embed", "retrieve", "generate", "feedback")
+SERVICES = ("gateway", "ingest", "embed", "retrieve", "generate", "feedback", "tune")
 
 
 @pytest.fixture(scope="module")

@@ -108,6 +108,9 @@ def deployment(placements_url: str, bus: str, engine: str, tmp_path: Path) -> De
         "GATEWAY_DATABASE_URL": placements_url,
         "GATEWAY_BUS": bus,
         "GATEWAY_METRICS_ADDRESS": "127.0.0.1:0",
-        **{f"GATEWAY_{name}_ADDRESS": engine for name in ("INGEST", "EMBED", "RETRIEVE", "GENERATE", "FEEDBACK")},
+        **{
+            f"GATEWAY_{name}_ADDRESS": engine
+            for name in ("INGEST", "EMBED", "RETRIEVE", "GENERATE", "FEEDBACK", "TUNE")
+        },
     }
     return Deployment(environment, tmp_path / "gateway.log")

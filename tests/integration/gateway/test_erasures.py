@@ -34,7 +34,7 @@ from tests.conftest import free_address
 
 KEY = b"k" * 32
 SOON_SECONDS = 20.0
-NAMES = ("ingest", "embed", "generate", "feedback")
+NAMES = ("ingest", "embed", "generate", "feedback", "tune")
 PACE = Pace(round_seconds=0.02, last_key_seconds=0.02)
 
 
@@ -218,7 +218,7 @@ async def test_a_tenants_services_are_asked_in_the_order_in_which_data_flows(pla
     assert first == sorted(first)
     assert platform.order[:4] == ["ingest", "ingest", "embed", "ingest"]
     # Once more after the last key was revoked.
-    assert platform.order[-4:] == list(NAMES)
+    assert platform.order[-len(NAMES) :] == list(NAMES)
     assert all(each.WhichOneof("scope") == "whole_tenant" for each in platform.keepers["ingest"].requests)
 
 

@@ -164,4 +164,5 @@ async def test_reflection_lists_what_is_forwarded_too(deployment):
         "tandem.ingest.v1.IngestService",
         "tandem.generate.v1.AdapterService",
         "tandem.feedback.v1.FeedbackService",
+        "tandem.tune.v1.TuningService",
     } <= set(names)

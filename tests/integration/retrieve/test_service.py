@@ -18,16 +18,14 @@ from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 from services.cli import parts
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.client import Outgoing, open_channel
-from services.common.identity import Identity, IdentitySigner, set_caller
+from services.common.client import open_channel
+from services.common.identity import Identity, set_caller
 from services.common.permissions import PermissionsUnavailable, open_permissions
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
-from services.retrieve.servicer import RetrieveServicer
 from tests.conftest import free_address, running, wait_for_port
 from tests.integration.retrieve.conftest import (
     ADA,
-    KEY,
     MODEL,
     VECTORS,
     Caller,
@@ -36,6 +34,7 @@ from tests.integration.retrieve.conftest import (
     retrieve_server,
     write,
 )
+from tests.unit.retrieve.faces import faces_of
 from tests.unit.retrieve.rows import row, search
 
 
@@ -97,9 +96,9 @@ async def test_a_reader_with_thousands_of_principals_finds_what_one_of_them_or_t
 async def test_without_the_manifest_nothing_is_shown_and_the_reason_is_named(milvus_uri, manifest, embedder):
     await write(milvus_uri, manifest, "acme", [passage_row("public", "public")])
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
-    passages, outgoing = MilvusPassageIndex(index.open_milvus(milvus_uri)), Outgoing(IdentitySigner(KEY))
+    passages = MilvusPassageIndex(index.open_milvus(milvus_uri))
     async with embed_server(embedder) as address, open_channel(address) as channel, open_permissions(nowhere) as away:
-        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), passages, away, outgoing)
+        servicer = faces_of(GrpcQueryEmbedder(channel), passages, away).retrieve
         set_caller(ADA)
         with pytest.raises(PermissionsUnavailable) as refused:
             await servicer.Retrieve(pb.RetrieveRequest(query="public"), Call())

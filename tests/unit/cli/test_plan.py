@@ -1,5 +1,6 @@
 """The plan: what each process is told, and what the user's own settings change."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,12 @@ def environments(home: Home, choices: Choices) -> dict[str, dict[str, str]]:
 def test_every_service_is_wired_to_the_others(home: Home):
     told = environments(home, Choices(Addresses(40000)))
     gateway = told["gateway"]
-    for name in ("ingest", "retrieve", "generate", "feedback"):
+    for name in ("ingest", "retrieve", "generate", "feedback", "tune"):
         assert gateway[f"GATEWAY_{name.upper()}_ADDRESS"] == told[name][f"{name.upper()}_ADDRESS"]
     assert told["retrieve"]["RETRIEVE_EMBED_ADDRESS"] == told["embed"]["EMBED_ADDRESS"]
-    assert told["ingest"]["INGEST_BLOBS"] == told["embed"]["EMBED_BLOBS"]
+    assert told["ingest"]["INGEST_BLOBS"] == told["embed"]["EMBED_BLOBS"] == told["tune"]["TUNE_BLOBS"]
+    assert told["tune"]["TUNE_RETRIEVE_ADDRESS"] == told["retrieve"]["RETRIEVE_ADDRESS"]
+    assert told["tune"]["TUNE_FEEDBACK_ADDRESS"] == told["feedback"]["FEEDBACK_ADDRESS"]
     assert {told[name]["TANDEM_IDENTITY_KEY"] for name in gateway_first(told)} == {home.identity_key()}
 
 
@@ -39,6 +42,7 @@ def test_the_models_come_from_the_installed_wheels(home: Home):
     assert Path(told["embed"]["EMBED_MODEL"]).is_dir()
     assert Path(told["generate"]["GENERATE_MODEL"]).is_file()
     assert told["embed"]["EMBED_MODEL_NAME"] == "all-MiniLM-L6-v2"
+    assert json.loads(told["tune"]["TUNE_BASES"]) == {"all-MiniLM-L6-v2": told["embed"]["EMBED_MODEL"]}
 
 
 def test_a_model_that_the_user_chose_wins_and_is_found_from_anywhere(home: Home, tmp_path: Path, monkeypatch):

@@ -282,7 +282,7 @@ async def start_gateway(
     async with contextlib.AsyncExitStack() as stack:
         there = address or await stack.enter_async_context(_behind(behind))
         channel = await stack.enter_async_context(open_channel(there))
-        channels = Channels(channel, channel, Engines({SHARED: channel}, Settled()), channel, channel)
+        channels = Channels(channel, channel, Engines({SHARED: channel}, Settled()), channel, channel, channel)
         services = Services(channels, outgoing, Limits(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS))
         tokens = Tokens(await stack.enter_async_context(open_issuers(issuers)), CACHE_SECONDS)
         authentication = Authentication(Keys(maker, recent_keys), tokens, people)

@@ -280,7 +280,7 @@ async def test_an_issuer_that_answers_unsafely_is_not_believed(keys, issuer, cha
 )
 def test_an_unsafe_or_misspelt_issuer_stops_the_start(monkeypatch, change):
     right = {"issuer": "https://issuer.example", "audience": AUDIENCE, "tenant": "acme"}
-    services = ("EMBED", "INGEST", "RETRIEVE", "GENERATE", "FEEDBACK")
+    services = ("EMBED", "INGEST", "RETRIEVE", "GENERATE", "FEEDBACK", "TUNE")
     others = ("BUS", "DATABASE_URL", *(f"{each}_ADDRESS" for each in services))
     for name in others:
         monkeypatch.setenv(f"GATEWAY_{name}", "x")

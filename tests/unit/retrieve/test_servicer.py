@@ -9,11 +9,10 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.client import Outgoing
-from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
+from services.common.identity import Identity, IdentityMissing, set_caller
 from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
-from services.retrieve.domain import InvalidFilter
-from services.retrieve.servicer import RetrieveServicer
+from services.retrieve.domain.query import InvalidFilter
+from tests.unit.retrieve.faces import faces_of
 from tests.unit.retrieve.rows import row
 
 EMBEDDER = MemoryQueryEmbedder(8)
@@ -49,7 +48,7 @@ def passages():
 
 
 def servicer_of(memory):
-    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)))
+    return faces_of(EMBEDDER, memory, memory.readership).retrieve
 
 
 async def retrieve(memory, request, identity=ADA):

@@ -97,7 +97,7 @@ class RetrieveFilter(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Any of these kinds of document, such as "markdown" or "slides"; empty means all. At most 100."""
+        """Any of these kinds of document, such as "ticket" or "slides"; empty means all. At most 100."""
 
     @_builtins.property
     def authors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -271,7 +271,7 @@ class Passage(_message.Message):
     language: _builtins.str
     """Of the document: ISO 639-1, empty where untold."""
     kind: _builtins.str
-    """Of the document, such as "markdown" or "slides"."""
+    """Of the document, such as "ticket" or "slides"."""
     author: _builtins.str
     dense_similarity: _builtins.float
     """Cosine of the query and the best hit; 0 where it is not known."""

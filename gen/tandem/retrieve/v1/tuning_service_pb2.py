@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tandem/retrieve/v1/tuning_service.proto\x12\x12tandem.retrieve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\"\x98\x02\n\x06Tuning\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x38\n\x0esource_weights\x18\x02 \x03(\x0b\x32 .tandem.retrieve.v1.SourceWeight\x12\x1e\n\x16recency_half_life_days\x18\x03 \x01(\x01\x12\x18\n\x0b\x64\x65nse_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\tmax_steps\x18\x05 \x01(\x05\x12\x10\n\x08reranker\x18\x06 \x01(\t\x12\x14\n\x0crerank_depth\x18\x07 \x01(\x05\x12\x12\n\nrerank_off\x18\x08 \x01(\x08\x12*\n\x06put_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_dense_share\".\n\x0cSourceWeight\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"#\n\x10GetTuningRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\"?\n\x11GetTuningResponse\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\";\n\x12ListTuningsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListTuningsResponse\x12+\n\x07tunings\x18\x01 \x03(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x10PutTuningRequest\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"?\n\x11PutTuningResponse\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\"K\n\x16LearnDenseShareRequest\x12\x31\n\njudgements\x18\x01 \x03(\x0b\x32\x1d.tandem.retrieve.v1.Judgement\"5\n\tJudgement\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0c\x64ocument_ids\x18\x02 \x03(\t\"z\n\x17LearnDenseShareResponse\x12\x18\n\x0b\x64\x65nse_share\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04used\x18\x02 \x01(\x05\x12\x16\n\x0elearnt_quality\x18\x03 \x01(\x01\x12\x0f\n\x07quality\x18\x04 \x01(\x01\x42\x0e\n\x0c_dense_share2\xb0\x03\n\rTuningService\x12\x61\n\tGetTuning\x12$.tandem.retrieve.v1.GetTuningRequest\x1a%.tandem.retrieve.v1.GetTuningResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12g\n\x0bListTunings\x12&.tandem.retrieve.v1.ListTuningsRequest\x1a\'.tandem.retrieve.v1.ListTuningsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12^\n\tPutTuning\x12$.tandem.retrieve.v1.PutTuningRequest\x1a%.tandem.retrieve.v1.PutTuningResponse\"\x04\x88\xe7\x18\x04\x12s\n\x0fLearnDenseShare\x12*.tandem.retrieve.v1.LearnDenseShareRequest\x1a+.tandem.retrieve.v1.LearnDenseShareResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tandem/retrieve/v1/tuning_service.proto\x12\x12tandem.retrieve.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\"\xc6\x02\n\x06Tuning\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x38\n\x0esource_weights\x18\x02 \x03(\x0b\x32 .tandem.retrieve.v1.SourceWeight\x12\x1e\n\x16recency_half_life_days\x18\x03 \x01(\x01\x12\x18\n\x0b\x64\x65nse_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\tmax_steps\x18\x05 \x01(\x05\x12\x10\n\x08reranker\x18\x06 \x01(\t\x12\x14\n\x0crerank_depth\x18\x07 \x01(\x05\x12\x12\n\nrerank_off\x18\x08 \x01(\x08\x12*\n\x06put_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\rrerank_weight\x18\n \x01(\x01H\x01\x88\x01\x01\x42\x0e\n\x0c_dense_shareB\x10\n\x0e_rerank_weight\".\n\x0cSourceWeight\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"#\n\x10GetTuningRequest\x12\x0f\n\x07version\x18\x01 \x01(\x03\"?\n\x11GetTuningResponse\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\";\n\x12ListTuningsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListTuningsResponse\x12+\n\x07tunings\x18\x01 \x03(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x10PutTuningRequest\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"?\n\x11PutTuningResponse\x12*\n\x06tuning\x18\x01 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\"K\n\x16LearnDenseShareRequest\x12\x31\n\njudgements\x18\x01 \x03(\x0b\x32\x1d.tandem.retrieve.v1.Judgement\"5\n\tJudgement\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0c\x64ocument_ids\x18\x02 \x03(\t\"z\n\x17LearnDenseShareResponse\x12\x18\n\x0b\x64\x65nse_share\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04used\x18\x02 \x01(\x05\x12\x16\n\x0elearnt_quality\x18\x03 \x01(\x01\x12\x0f\n\x07quality\x18\x04 \x01(\x01\x42\x0e\n\x0c_dense_share2\xb0\x03\n\rTuningService\x12\x61\n\tGetTuning\x12$.tandem.retrieve.v1.GetTuningRequest\x1a%.tandem.retrieve.v1.GetTuningResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12g\n\x0bListTunings\x12&.tandem.retrieve.v1.ListTuningsRequest\x1a\'.tandem.retrieve.v1.ListTuningsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12^\n\tPutTuning\x12$.tandem.retrieve.v1.PutTuningRequest\x1a%.tandem.retrieve.v1.PutTuningResponse\"\x04\x88\xe7\x18\x04\x12s\n\x0fLearnDenseShare\x12*.tandem.retrieve.v1.LearnDenseShareRequest\x1a+.tandem.retrieve.v1.LearnDenseShareResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,27 +44,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TUNINGSERVICE'].methods_by_name['LearnDenseShare']._loaded_options = None
   _globals['_TUNINGSERVICE'].methods_by_name['LearnDenseShare']._serialized_options = b'\220\002\001\210\347\030\004'
   _globals['_TUNING']._serialized_start=128
-  _globals['_TUNING']._serialized_end=408
-  _globals['_SOURCEWEIGHT']._serialized_start=410
-  _globals['_SOURCEWEIGHT']._serialized_end=456
-  _globals['_GETTUNINGREQUEST']._serialized_start=458
-  _globals['_GETTUNINGREQUEST']._serialized_end=493
-  _globals['_GETTUNINGRESPONSE']._serialized_start=495
-  _globals['_GETTUNINGRESPONSE']._serialized_end=558
-  _globals['_LISTTUNINGSREQUEST']._serialized_start=560
-  _globals['_LISTTUNINGSREQUEST']._serialized_end=619
-  _globals['_LISTTUNINGSRESPONSE']._serialized_start=621
-  _globals['_LISTTUNINGSRESPONSE']._serialized_end=712
-  _globals['_PUTTUNINGREQUEST']._serialized_start=714
-  _globals['_PUTTUNINGREQUEST']._serialized_end=802
-  _globals['_PUTTUNINGRESPONSE']._serialized_start=804
-  _globals['_PUTTUNINGRESPONSE']._serialized_end=867
-  _globals['_LEARNDENSESHAREREQUEST']._serialized_start=869
-  _globals['_LEARNDENSESHAREREQUEST']._serialized_end=944
-  _globals['_JUDGEMENT']._serialized_start=946
-  _globals['_JUDGEMENT']._serialized_end=999
-  _globals['_LEARNDENSESHARERESPONSE']._serialized_start=1001
-  _globals['_LEARNDENSESHARERESPONSE']._serialized_end=1123
-  _globals['_TUNINGSERVICE']._serialized_start=1126
-  _globals['_TUNINGSERVICE']._serialized_end=1558
+  _globals['_TUNING']._serialized_end=454
+  _globals['_SOURCEWEIGHT']._serialized_start=456
+  _globals['_SOURCEWEIGHT']._serialized_end=502
+  _globals['_GETTUNINGREQUEST']._serialized_start=504
+  _globals['_GETTUNINGREQUEST']._serialized_end=539
+  _globals['_GETTUNINGRESPONSE']._serialized_start=541
+  _globals['_GETTUNINGRESPONSE']._serialized_end=604
+  _globals['_LISTTUNINGSREQUEST']._serialized_start=606
+  _globals['_LISTTUNINGSREQUEST']._serialized_end=665
+  _globals['_LISTTUNINGSRESPONSE']._serialized_start=667
+  _globals['_LISTTUNINGSRESPONSE']._serialized_end=758
+  _globals['_PUTTUNINGREQUEST']._serialized_start=760
+  _globals['_PUTTUNINGREQUEST']._serialized_end=848
+  _globals['_PUTTUNINGRESPONSE']._serialized_start=850
+  _globals['_PUTTUNINGRESPONSE']._serialized_end=913
+  _globals['_LEARNDENSESHAREREQUEST']._serialized_start=915
+  _globals['_LEARNDENSESHAREREQUEST']._serialized_end=990
+  _globals['_JUDGEMENT']._serialized_start=992
+  _globals['_JUDGEMENT']._serialized_end=1045
+  _globals['_LEARNDENSESHARERESPONSE']._serialized_start=1047
+  _globals['_LEARNDENSESHARERESPONSE']._serialized_end=1169
+  _globals['_TUNINGSERVICE']._serialized_start=1172
+  _globals['_TUNINGSERVICE']._serialized_end=1604
 # @@protoc_insertion_point(module_scope)

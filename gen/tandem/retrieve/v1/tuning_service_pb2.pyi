@@ -34,6 +34,7 @@ class Tuning(_message.Message):
     RERANK_DEPTH_FIELD_NUMBER: _builtins.int
     RERANK_OFF_FIELD_NUMBER: _builtins.int
     PUT_AT_FIELD_NUMBER: _builtins.int
+    RERANK_WEIGHT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Given by the server; 0 means that none was ever put."""
     recency_half_life_days: _builtins.float
@@ -48,6 +49,8 @@ class Tuning(_message.Message):
     """Candidates that are reranked, at most 100; 0 means 30."""
     rerank_off: _builtins.bool
     """True: nothing is reranked, whatever the deployment has."""
+    rerank_weight: _builtins.float
+    """The reranker's share of what ranks the reranked, 0 to 1, beside the fused score; left out means 1."""
     @_builtins.property
     def source_weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceWeight]:
         """Sources that count more or less than others; at most 100."""
@@ -68,14 +71,20 @@ class Tuning(_message.Message):
         rerank_depth: _builtins.int = ...,
         rerank_off: _builtins.bool = ...,
         put_at: _timestamp_pb2.Timestamp | None = ...,
+        rerank_weight: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dense_share", b"_dense_share", "dense_share", b"dense_share", "put_at", b"put_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dense_share", b"_dense_share", "_rerank_weight", b"_rerank_weight", "dense_share", b"dense_share", "put_at", b"put_at", "rerank_weight", b"rerank_weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dense_share", b"_dense_share", "dense_share", b"dense_share", "max_steps", b"max_steps", "put_at", b"put_at", "recency_half_life_days", b"recency_half_life_days", "rerank_depth", b"rerank_depth", "rerank_off", b"rerank_off", "reranker", b"reranker", "source_weights", b"source_weights", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dense_share", b"_dense_share", "_rerank_weight", b"_rerank_weight", "dense_share", b"dense_share", "max_steps", b"max_steps", "put_at", b"put_at", "recency_half_life_days", b"recency_half_life_days", "rerank_depth", b"rerank_depth", "rerank_off", b"rerank_off", "rerank_weight", b"rerank_weight", "reranker", b"reranker", "source_weights", b"source_weights", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dense_share: _TypeAlias = _typing.Literal["dense_share"]  # noqa: Y015
     _WhichOneofArgType__dense_share: _TypeAlias = _typing.Literal["_dense_share", b"_dense_share"]  # noqa: Y015
+    _WhichOneofReturnType__rerank_weight: _TypeAlias = _typing.Literal["rerank_weight"]  # noqa: Y015
+    _WhichOneofArgType__rerank_weight: _TypeAlias = _typing.Literal["_rerank_weight", b"_rerank_weight"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dense_share) -> _WhichOneofReturnType__dense_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank_weight) -> _WhichOneofReturnType__rerank_weight | None: ...
 
 Global___Tuning: _TypeAlias = Tuning  # noqa: Y015
 
