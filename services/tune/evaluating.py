@@ -15,7 +15,7 @@ from services.common.evaluation.results import figures, parts_of
 from services.tune.adapters.evaluations import PostgresEvaluations
 from services.tune.domain.evaluations import PASSAGES, Claimed, Evaluation, K, Scores, fall_of, questions_of
 from services.tune.evaluation_metrics import EVALUATION_FALLS, EVALUATION_SCORE, EVALUATIONS
-from services.tune.ports import PassageSearch
+from services.tune.ports import DocumentSearch
 
 LOOK_SECONDS = 2.0
 OBSERVE_SECONDS = 15.0
@@ -36,7 +36,7 @@ class Clock:
 class Evaluator:
     """Takes evaluations from the store, one at a time; several replicas share the work."""
 
-    def __init__(self, store: PostgresEvaluations, search: PassageSearch, clock: Clock, seconds: float) -> None:
+    def __init__(self, store: PostgresEvaluations, search: DocumentSearch, clock: Clock, seconds: float) -> None:
         self._store = store
         self._search = search
         self._clock = clock
@@ -92,7 +92,7 @@ class Evaluator:
         for number, question in enumerate(asked.questions):
             if number % BEAT_QUESTIONS == 0 and not await self._beats(claimed.evaluation, number):
                 return None
-            found[question.id] = (await self._search.live(claimed.identity, question.text, PASSAGES)).documents
+            found[question.id] = await self._search.documents(claimed.identity, question.text, PASSAGES)
         return await asyncio.to_thread(_scores, asked, found)
 
     async def _beats(self, evaluation: Evaluation, searched: int) -> bool:

@@ -21,7 +21,6 @@ from services.common.permissions import open_permissions
 from services.tune.adapters.evaluation_erasure import erase_sets
 from services.tune.adapters.evaluations import LEASE, MAX_ATTEMPTS, PostgresEvaluations
 from services.tune.adapters.question_sets import PostgresSets
-from services.tune.domain.data import Candidate
 from services.tune.domain.errors import ServiceUnavailable
 from services.tune.domain.evaluations import (
     MAX_SETS,
@@ -34,7 +33,6 @@ from services.tune.domain.evaluations import (
 )
 from services.tune.evaluating import Clock, Evaluator, show
 from services.tune.evaluation_servicer import EvaluationServicer
-from services.tune.ports import Ranked
 
 MIGRATIONS = Path(__file__).parents[3] / "services/tune/migrations"
 QUESTIONS = 40
@@ -51,7 +49,7 @@ class ToldSearch:
         self.error: Exception | None = None
         self.before = None
 
-    async def live(self, identity: Identity, query: str, depth: int) -> Ranked:
+    async def documents(self, identity: Identity, query: str, passages: int) -> tuple[str, ...]:
         if self.before:
             await self.before()
         if self.error:
@@ -59,10 +57,7 @@ class ToldSearch:
         self.searched.append(identity)
         number = query.removeprefix("question ").removesuffix("?")
         found = [f"x{place}" for place in range(self.place)] + [f"d{number}"]
-        return Ranked(tuple(Candidate(f"c-{each}", each, "", 1.0) for each in found[:depth]))
-
-    async def fused(self, identity: Identity, query: str, depth: int) -> Ranked:
-        raise NotImplementedError
+        return tuple(found[:passages])
 
 
 class Platform:
