@@ -111,13 +111,24 @@ def text_of(row: Row, column: str) -> str:
         return ""
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise row.wrong(f"{column} is a text")
-    return str(value).strip()
+    return plain_of(row, str(value))
+
+
+def plain_of(row: Row, text: str) -> str:
+    """Return a text without space at its ends.
+
+    Raises:
+        InvalidQuestionSet: it has what JSON can write and no text has: NUL, or half a character.
+    """
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise row.wrong("it has characters that no text has")
+    return text.strip()
 
 
 def answer_of(row: Row, value: object) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise row.wrong("an answer is a text")
-    text = str(value).strip()
+    text = plain_of(row, str(value))
     if not text:
         raise row.wrong("an answer is empty")
     if len(text) > MAX_ANSWER_CHARS:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from services.common.text import printable
 from services.generate.domain.errors import EmptyQuestion, QuestionTooLong
-from services.generate.domain.lengths import AnswerLength
 from services.generate.domain.languages import in_language
+from services.generate.domain.lengths import AnswerLength
 from services.generate.domain.markup import neutral
 from services.generate.domain.packing import Passage, Piece, chosen
 

@@ -152,6 +152,8 @@ def test_wrong_tables_are_refused_with_their_line(tmp_path, content, message):
         ('{"question": "x", "answers": [{}]}', "an answer is a text"),
         ('{"question": "x", "documents": {"a": "b"}}', "a document's grade is a whole number"),
         ('{"question": "x", "id": []}', "id is a text"),
+        ('{"question": "x\\u0000"}', "it has characters that no text has"),
+        ('{"question": "x", "documents": {"\\ud800": 1}}', "it has characters that no text has"),
     ],
 )
 def test_wrong_lines_of_json_are_refused(tmp_path, line, message):
