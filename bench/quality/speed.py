@@ -1,0 +1,48 @@
+"""How long searches take with each stage on and off: the same questions, the stages in turn."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from bench.quality.indexed import How, Indexed
+from bench.quality.results import Figure
+from bench.quality.sets import KnownSet, questions_of, spread
+from bench.report import quantile
+
+TOP_K = 8
+SEARCHES = 150
+WARM = 10
+USUAL = "as usual"
+STAGES: Mapping[str, How] = {
+    USUAL: How(TOP_K),
+    "dense leg alone counts": How(TOP_K, tuning={"dense_share": 1.0}),
+    "words leg alone counts": How(TOP_K, tuning={"dense_share": 0.0}),
+    "one step": How(TOP_K, steps=1),
+    "one step, nothing reranked": How(TOP_K, steps=1, tuning={"rerank_off": True}),
+    "widened to sections": How(TOP_K, widen=True),
+    "30 passages": How(30),
+}
+
+
+async def measure(known: KnownSet, indexed: Indexed) -> list[Figure]:
+    """Return p50 and p95 of a stage's searches in milliseconds, and their ratio to the usual ones."""
+    questions = [question.text for question in spread(questions_of(known), SEARCHES + WARM).questions]
+    taken = await _taken(indexed, questions)
+    figures: list[Figure] = []
+    for share, label in ((0.5, "p50 ms"), (0.95, "p95 ms")):
+        usual = quantile(taken[USUAL], share)
+        for stage, milliseconds in taken.items():
+            value = quantile(milliseconds, share)
+            note = "" if stage == USUAL else f"{value / usual:.2f} times {USUAL}"
+            figures.append(Figure(stage, label, value, count=len(milliseconds), note=note))
+    return figures
+
+
+async def _taken(indexed: Indexed, questions: Sequence[str]) -> dict[str, list[float]]:
+    taken: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for number, question in enumerate(questions):
+        for stage, how in STAGES.items():
+            started = time.perf_counter()
+            await indexed.search(question, how)
+            if number >= WARM:
+                taken[stage].append((time.perf_counter() - started) * 1000)
+    return taken
