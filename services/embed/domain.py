@@ -10,10 +10,25 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 
+# What of the metadata decides how a document is cut, and what is kept with each chunk.
+_READ_WITH = ("author", "kind", "language")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How a source wants its documents cut; "", 0 and None leave it to their kind and the index."""
+
+    strategy: str = ""
+    chunk_tokens: int = 0
+    overlap_tokens: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document's whole state after a change; times are Unix milliseconds."""
+    """A document's whole state after a change; times are Unix milliseconds.
+
+    `content_digest` is also of what decides how the content is read and cut: see `digest_of`.
+    """
 
     tenant_id: str
     document_id: str
@@ -31,6 +46,7 @@ class Change:
     readers: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     changed_at: int = 0
+    chunking: Chunking = Chunking()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -48,11 +64,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Markdown-like text; `pages` is empty where the format has none."""
+    """Markdown-like text; `pages` is empty where the format has none, `kind` where it tells nothing of the kind."""
 
     text: str
     title: str = ""
     pages: tuple[Page, ...] = ()
+    kind: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,9 @@ class Chunk:
 
     `text` ends with the document's characters [start, end). It is exactly those, but where a
     table had to be split: then the table's header lines, which lie before `start`, come first.
-    `suspicions` name why it looks as if it would give a model orders.
+    `suspicions` name why it looks as if it would give a model orders. `section_first` and
+    `section_last` are the ordinals of the first and last chunk of its section: a page's or a
+    slide's, a sheet's, what stands under one heading, or a thread.
     """
 
     text: str
@@ -72,6 +92,11 @@ class Chunk:
     embedded_text: str
     tokens: int
     suspicions: tuple[str, ...] = ()
+    section_first: int = 0
+    section_last: int = 0
+    language: str = ""
+    kind: str = "text"
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +226,17 @@ class InvalidRecord(DocumentRejected):
 def rejection_of(change: Change, error: DocumentRejected) -> Failed:
     """Return the outcome that `error` means for `change`."""
     return Failed(change.version, error.reason, str(error))
+
+
+def digest_of(content_digest: str, metadata: Mapping[str, Any], chunking: Chunking) -> str:
+    """Return a digest that changes when the content does, or how it is to be read and cut.
+
+    For most documents that is the content's own.
+    """
+    facts = {name: metadata[name] for name in _READ_WITH if isinstance(metadata.get(name), str)}
+    if not content_digest or (not facts and chunking == Chunking()):
+        return content_digest
+    return hashlib.sha256(f"{content_digest}\0{sorted(facts.items())}\0{chunking}".encode()).hexdigest()
 
 
 def ids_of(change: Change, chunks: Sequence[Chunk]) -> Iterator[str]:

@@ -7,9 +7,10 @@ import pytest
 
 from services.common.blobs import Blobs, digest_of
 from services.common.identity import system
+from services.common.index_config import IndexConfig
 from services.embed import indexing
 from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.domain import Change, Deleted, EncryptedDocument, Failed, Indexed, ParsedDocument
 from services.embed.indexing import Indexer, Reader
 from services.embed.lanes import LaneLimits, open_lanes
@@ -59,7 +60,7 @@ class Platform:
         self.blobs = Blobs(str(folder))
         self.parser = PlainParser()
         self.lanes = lanes
-        chunker = Chunker(WordTokens(), ChunkLimits(40, 0))
+        chunker = DocumentChunker(WordTokens(), IndexConfig("words", ("en", "fr"), 40, 0))
         self.indexer = Indexer(self.index, Reader(self.blobs, self.parser, chunker, 1000), Writer(self.index, lanes))
 
     async def change(self, version, text="", document="d", **fields):
