@@ -4,10 +4,9 @@ What the results have of this very code is not measured again.
 """
 
 import argparse
-import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,83 +14,120 @@ import uvloop
 from rich.console import Console
 from rich.markdown import Markdown
 
-from bench.quality import search, speed
-from bench.quality.indexed import Indexed, indexed
+from bench.quality import abstention, answers, chunking, reranker, search, speed
+from bench.quality.indexed import Indexed, Place, indexed
 from bench.quality.results import REPORT, Figure, Results, code_digest
-from bench.quality.sets import KNOWN, KnownSet, documents_of
+from bench.quality.sets import EXAMPLES, KNOWN, Document, KnownSet, documents_of
 
 RESULTS = Path("build/quality")
-PARTS = ("search", "speed")
-# Of the parts that are about one set each.
-SPEED_SETS = ("scifact",)
+VLLM = "vllm"
 
 console = Console(width=150)
+
+Measure = Callable[[KnownSet, Indexed], Awaitable[list[Figure]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Opens platforms on sets, in homes under one folder; all that one run needs."""
+
+    home: Path
+    code: str
+
+    async def on(self, known: KnownSet, measure: Measure, engine: str = "memory") -> list[Figure]:
+        """Measure on a platform that has the set's documents and nothing else."""
+        return await self._at(self._place(known.name, engine), known, documents_of(known), measure)
+
+    async def chunking(self, known: KnownSet) -> list[Figure]:
+        """Measure one platform for each way of cutting."""
+        measured = {}
+        for name, strategy in chunking.STRATEGIES.items():
+            home = f"{known.name}-{strategy}" if strategy else known.name
+            place = Place(self.home / home, self.code, strategy=strategy)
+            async with indexed(place, documents_of(known)) as platform:
+                measured[name] = (await chunking.parts_of(known, platform), platform.chunks)
+        return chunking.figures_of(measured)
+
+    async def abstention(self, known: KnownSet) -> list[Figure]:
+        """Measure the evidence first, with no model, then whole answers."""
+        documents = abstention.kept(documents_of(known))
+        refusing = Place(self.home / f"{known.name}-half", self.code, environment=abstention.ALWAYS)
+        answering = Place(refusing.home, self.code, VLLM)
+        figures = await self._at(refusing, known, documents, abstention.measure_evidence)
+        return figures + await self._at(answering, known, documents, abstention.measure_answers)
+
+    def _place(self, name: str, engine: str) -> Place:
+        return Place(self.home / name, self.code, engine)
+
+    async def _at(self, place: Place, known: KnownSet, documents: Sequence[Document], measure: Measure) -> list[Figure]:
+        async with indexed(place, documents) as platform:
+            console.print(f"  {len(documents)} documents are {platform.chunks} chunks")
+            return await measure(known, platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the benchmark: the sets that it is about, and how one is measured."""
+
+    sets: Sequence[KnownSet]
+    measure: Callable[[Bench, KnownSet], Awaitable[list[Figure]]]
+
+
+def _on(measure: Measure, engine: str = "memory") -> Callable[[Bench, KnownSet], Awaitable[list[Figure]]]:
+    return lambda bench, known: bench.on(known, measure, engine)
+
+
+SCIFACT, FEEDBACKQA, XQUAD = KNOWN["scifact"], KNOWN["feedbackqa_dev"], KNOWN["xquad_en"]
+PARTS = {
+    "search": Part(tuple(KNOWN.values()), _on(search.measure)),
+    "speed": Part((SCIFACT,), _on(speed.measure)),
+    "reranker": Part((SCIFACT,), _on(reranker.measure)),
+    "chunking": Part((EXAMPLES, FEEDBACKQA, SCIFACT), Bench.chunking),
+    "answers": Part((XQUAD,), _on(answers.measure, VLLM)),
+    "abstention": Part((XQUAD,), Bench.abstention),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to measure, and where."""
+    """What to measure, and where it is kept; no sets are all."""
 
-    sets: Sequence[KnownSet]
     parts: Sequence[str]
-    home: Path
+    sets: Sequence[str]
+    bench: Bench
     results: Results
 
 
 async def main(options: Options) -> None:
-    for known in options.sets:
-        if not known.is_here:
-            console.print(f"{known.name}: skipped, TANDEM_BENCH_DATA names no folder that holds it")
-            continue
-        await _on_an_index(options, known)
+    for name in options.parts:
+        for known in PARTS[name].sets:
+            if options.sets and known.name not in options.sets:
+                continue
+            if not known.is_here:
+                console.print(f"{name}, {known.name}: skipped, TANDEM_BENCH_DATA names no folder that holds it")
+            elif options.results.has(name, known.name):
+                console.print(f"{name}, {known.name}: measured before")
+            else:
+                console.print(f"{name}, {known.name}")
+                options.results.keep(name, known.name, await PARTS[name].measure(options.bench, known))
     report = options.results.folder / REPORT
     if report.is_file():
         console.print(Markdown(report.read_text()))
 
 
-async def _on_an_index(options: Options, known: KnownSet) -> None:
-    """Measure what needs the set's documents, whole, and nothing else."""
-    due = [part for part in _parts_of(known) if part in options.parts and not options.results.has(part, known.name)]
-    if not due:
-        return
-    console.print(f"{known.name}: {', '.join(due)}")
-    async with _indexed(options, known) as platform:
-        for part in due:
-            figures = await (search.measure if part == "search" else speed.measure)(known, platform)
-            _keep(options, part, known.name, figures)
-
-
-@contextlib.asynccontextmanager
-async def _indexed(options: Options, known: KnownSet) -> AsyncIterator[Indexed]:
-    texts = await asyncio.to_thread(documents_of, known)
-    async with indexed(options.home / known.name, texts, options.results.code) as platform:
-        console.print(f"{known.name}: {len(texts)} documents are {platform.chunks} chunks")
-        yield platform
-
-
-def _parts_of(known: KnownSet) -> list[str]:
-    return ["search", *(["speed"] if known.name in SPEED_SETS else [])]
-
-
-def _keep(options: Options, part: str, name: str, figures: Sequence[Figure]) -> None:
-    options.results.keep(part, name, figures)
-    for each in figures:
-        console.print(f"  {each.configuration}, {each.measure}: {each.value:.4g}")
-
-
 def _options(stack: contextlib.ExitStack) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
-    parser.add_argument("sets", nargs="*", choices=[*KNOWN, []], metavar="SET", help=f"of {', '.join(KNOWN)}")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(KNOWN)} and examples; all by default")
     parser.add_argument("--parts", default=",".join(PARTS), help="which, with commas; all by default")
     parser.add_argument("--home", type=Path, help="kept between runs; else a folder that goes at the end")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     parts = given.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    for unknown in (set(parts) - set(PARTS)) | (set(given.sets) - set(KNOWN) - {EXAMPLES.name}):
+        parser.error(f"there is no {unknown!r}")
     home = given.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tandem-quality-")))
-    sets = [KNOWN[name] for name in given.sets or KNOWN]
-    return Options(sets, parts, home.resolve(), Results(given.results, code_digest()))
+    code = code_digest()
+    return Options(parts, given.sets, Bench(home.resolve(), code), Results(given.results, code))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from pathlib import Path
 import grpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
+from tandem.ingest.v1.events_pb2 import Chunking
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1 import tuning_service_pb2 as tuning_pb
 
 from bench.platform import Platform, running
-from bench.quality.sets import Text
+from bench.quality.sets import Document
 
 SOURCE = "set"
 A_PUSH = 200
@@ -78,65 +79,75 @@ class Indexed:
             yield from (self.names[place.document_id] for place in passage.sources)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a platform keeps what it knows, under which code, and how it is set up."""
+
+    home: Path
+    code: str
+    engine: str = "memory"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    # How documents are cut; empty leaves that to their kind.
+    strategy: str = ""
+
+
 @contextlib.asynccontextmanager
-async def indexed(
-    home: Path,
-    texts: Sequence[Text],
-    code: str,
-    *,
-    engine: str = "memory",
-    environment: Mapping[str, str] | None = None,
-) -> AsyncIterator[Indexed]:
-    """Start a platform in `home` with the documents of a set in its tenant, alone: words are weighed by tenant.
+async def indexed(place: Place, documents: Sequence[Document]) -> AsyncIterator[Indexed]:
+    """Start a platform with a set's documents in its tenant, alone there: words are weighed by tenant.
 
     A home that the same code filled before is used again.
     """
-    _made_for(home, code)
-    async with running(home, engine, {"TANDEM_CACHE": str(home.parent / "models"), **(environment or {})}) as platform:
-        names, chunks = await _filled(platform, texts)
+    _made_for(place)
+    models = {"TANDEM_CACHE": str(place.home.parent / "models")}
+    async with running(place.home, place.engine, models | dict(place.environment)) as platform:
+        names, chunks = await _filled(platform, documents, place.strategy)
         yield Indexed(platform, names, chunks)
 
 
-def _made_for(home: Path, code: str) -> None:
-    mark = home / MARK
-    if home.exists() and (not mark.is_file() or mark.read_text() != code):
-        shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
-    mark.write_text(code)
+def _made_for(place: Place) -> None:
+    mark = place.home / MARK
+    if place.home.exists() and (not mark.is_file() or mark.read_text() != place.code):
+        shutil.rmtree(place.home)
+    place.home.mkdir(parents=True, exist_ok=True)
+    mark.write_text(place.code)
 
 
-async def _filled(platform: Platform, texts: Sequence[Text]) -> tuple[dict[str, str], int]:
+async def _filled(platform: Platform, documents: Sequence[Document], strategy: str) -> tuple[dict[str, str], int]:
     """Push what is not there yet, wait until it is searchable; return the set's ids, and how many chunks there are."""
+    chunking = Chunking(strategy=strategy) if strategy else None
     source = ingest_pb.CreateSourceRequest(
-        request_id=SOURCE, name=SOURCE, kind="push", push=ingest_pb.PushConfig(), readers=["everyone"]
+        name=SOURCE, kind="push", push=ingest_pb.PushConfig(), readers=["everyone"], chunking=chunking
     )
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        # It is there where the home was filled before; what else is wrong, the next call says.
-        await platform.ingest.CreateSource(source, metadata=platform.metadata)
-    known = {document.external_id for document in await _documents(platform)}
-    missing = [text for text in texts if text.id not in known]
+    try:
+        await platform.ingest.CreateSource(source, metadata=platform.metadata, timeout=SECONDS)
+    except grpc.aio.AioRpcError as error:
+        # The home was filled before.
+        if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+            raise
+    known = {document.external_id for document in await _listed(platform)}
+    missing = [document for document in documents if document.id not in known]
     for start in range(0, len(missing), A_PUSH):
         await _push(platform, missing[start : start + A_PUSH])
-    _, chunks = await platform.until_indexed(SOURCE, len(texts))
-    documents = await _documents(platform)
-    failed = [document.failure_reason for document in documents if document.failure_reason]
+    _, chunks = await platform.until_indexed(SOURCE, len(documents))
+    listed = await _listed(platform)
+    failed = [document.failure_reason for document in listed if document.failure_reason]
     if failed:
         raise LookupError(f"{len(failed)} documents could not be indexed: {failed[0]}")
-    return {document.document_id: document.external_id for document in documents}, chunks
+    return {document.document_id: document.external_id for document in listed}, chunks
 
 
-async def _push(platform: Platform, texts: Sequence[Text]) -> None:
-    documents = [
+async def _push(platform: Platform, documents: Sequence[Document]) -> None:
+    pushed = [
         ingest_pb.PushedDocument(
-            external_id=text.id, title=text.title, media_type="text/markdown", content=text.markdown.encode()
+            external_id=each.id, title=each.title, media_type=each.media_type, content=each.content
         )
-        for text in texts
+        for each in documents
     ]
-    request = ingest_pb.PushDocumentsRequest(source=SOURCE, documents=documents)
+    request = ingest_pb.PushDocumentsRequest(source=SOURCE, documents=pushed)
     await platform.ingest.PushDocuments(request, metadata=platform.metadata, timeout=SECONDS)
 
 
-async def _documents(platform: Platform) -> list[ingest_pb.Document]:
+async def _listed(platform: Platform) -> list[ingest_pb.Document]:
     documents: list[ingest_pb.Document] = []
     token = ""
     while True:

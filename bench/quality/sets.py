@@ -5,8 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.evaluation.questions import Duplicates, QuestionSet, read_set
+from services.common.evaluation.questions import Duplicates, Question, QuestionSet, read_set
 
+ROOT = Path(__file__).parent.parent.parent
 DATA = Path(os.environ.get("TANDEM_BENCH_DATA", "") or "/nonexistent")
 NDCG = "nDCG@10"
 ALL_EVIDENCE = "all@8"
@@ -22,24 +23,21 @@ class KnownSet:
 
     @property
     def folder(self) -> Path:
-        return DATA / self.name
+        return ROOT / self.name if self.name == "examples" else DATA / self.name
 
     @property
     def is_here(self) -> bool:
-        return (self.folder / "corpus.jsonl").is_file()
+        return self.folder.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Document:
     """A document of a set: what is pushed under `id`."""
 
     id: str
     title: str
-    body: str
-
-    @property
-    def markdown(self) -> str:
-        return f"# {self.title}\n\n{self.body}\n" if self.title else f"{self.body}\n"
+    content: bytes
+    media_type: str = "text/markdown"
 
 
 KNOWN = {
@@ -55,12 +53,30 @@ KNOWN = {
 }
 
 
-def documents_of(known: KnownSet) -> list[Text]:
+EXAMPLES = KnownSet("examples")
+
+
+def documents_of(known: KnownSet) -> list[Document]:
+    if known == EXAMPLES:
+        # Of many kinds: each is found out.
+        paths = sorted(path for path in (known.folder / "company").rglob("*") if path.is_file())
+        return [Document(path.relative_to(known.folder).as_posix(), "", path.read_bytes(), "") for path in paths]
     rows = (json.loads(line) for line in (known.folder / "corpus.jsonl").open(encoding="utf-8"))
-    return [Text(row["_id"], row.get("title", ""), row["text"]) for row in rows]
+    return [Document(row["_id"], row.get("title", ""), _markdown(row.get("title", ""), row["text"])) for row in rows]
+
+
+def _markdown(title: str, text: str) -> bytes:
+    return (f"# {title}\n\n{text}\n" if title else f"{text}\n").encode()
 
 
 def questions_of(known: KnownSet, split: str = "test") -> QuestionSet:
+    if known == EXAMPLES:
+        rows = [json.loads(line) for line in (known.folder / "questions.jsonl").open(encoding="utf-8")]
+        asked = [
+            Question(str(number), row["question"], (row["answer"],), {row["document"]: 1})
+            for number, row in enumerate(rows)
+        ]
+        return QuestionSet(known.name, tuple(asked))
     # Published sets ask some questions twice; without them the figures could not be compared.
     return read_set(known.folder, split, Duplicates.KEEP)
 

@@ -1,7 +1,7 @@
 """How long searches take with each stage on and off: the same questions, the stages in turn."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from bench.quality.indexed import How, Indexed
 from bench.quality.results import Figure
@@ -25,24 +25,25 @@ STAGES: Mapping[str, How] = {
 
 async def measure(known: KnownSet, indexed: Indexed) -> list[Figure]:
     """Return p50 and p95 of a stage's searches in milliseconds, and their ratio to the usual ones."""
-    questions = [question.text for question in spread(questions_of(known), SEARCHES + WARM).questions]
-    taken = await _taken(indexed, questions)
+    measured = await taken(known, indexed, STAGES)
     figures: list[Figure] = []
     for share, label in ((0.5, "p50 ms"), (0.95, "p95 ms")):
-        usual = quantile(taken[USUAL], share)
-        for stage, milliseconds in taken.items():
+        usual = quantile(measured[USUAL], share)
+        for stage, milliseconds in measured.items():
             value = quantile(milliseconds, share)
             note = "" if stage == USUAL else f"{value / usual:.2f} times {USUAL}"
             figures.append(Figure(stage, label, value, count=len(milliseconds), note=note))
     return figures
 
 
-async def _taken(indexed: Indexed, questions: Sequence[str]) -> dict[str, list[float]]:
-    taken: dict[str, list[float]] = {stage: [] for stage in STAGES}
+async def taken(known: KnownSet, indexed: Indexed, stages: Mapping[str, How]) -> dict[str, list[float]]:
+    """Return the milliseconds of each stage's searches, one client, every question in each stage before the next."""
+    questions = [question.text for question in spread(questions_of(known), SEARCHES + WARM).questions]
+    milliseconds: dict[str, list[float]] = {stage: [] for stage in stages}
     for number, question in enumerate(questions):
-        for stage, how in STAGES.items():
+        for stage, how in stages.items():
             started = time.perf_counter()
             await indexed.search(question, how)
             if number >= WARM:
-                taken[stage].append((time.perf_counter() - started) * 1000)
-    return taken
+                milliseconds[stage].append((time.perf_counter() - started) * 1000)
+    return milliseconds
