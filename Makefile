@@ -18,7 +18,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(STAMP) ## Start the platform, ingest examples/, ask, rate, show, stop
@@ -71,6 +71,10 @@ protos: $(STAMP) ## Generate gen/ and docs/rpcs.md from protos/
 .PHONY: bench
 bench: $(STAMP) ## Measure the platform beside its references: a table, and JSON in build/
 	$(BIN)/python -m bench
+
+.PHONY: bench-quality
+bench-quality: $(STAMP) ## Measure searches and answers against their bars: a report, and JSON in build/
+	$(BIN)/python -m bench.quality
 
 .PHONY: clean
 clean: ## Remove the environment and what the tools left

@@ -28,6 +28,7 @@ CANDIDATES = 30
 CHUNK_TOKENS = 220
 OVERLAP_TOKENS = 30
 MAX_CHARACTERS = 4_000_000
+# What the platform stems by.
 LANGUAGES = ("en", "fr")
 READERS = f'ARRAY_CONTAINS_ANY({index.READERS}, ["everyone"])'
 
@@ -88,9 +89,10 @@ class Direct:
         """Embed the question, run one hybrid search of as many candidates as the platform's, and read the best."""
         limit = max(CANDIDATES, 3 * top_k)
         vector = self._encode([question])[0]
+        words = " ".join(question_stems(question, LANGUAGES))
         legs = [
             AnnSearchRequest([vector], index.DENSE, {}, limit, expr=READERS),
-            AnnSearchRequest([" ".join(question_stems(question, LANGUAGES))], index.SPARSE, {}, limit, expr=READERS),
+            AnnSearchRequest([words], index.SPARSE, {}, limit, expr=READERS),
         ]
         found = self._client.hybrid_search(
             self._collection, legs, RRFRanker(RRF_K), limit=limit, output_fields=FIELDS, timeout=TIMEOUT_SECONDS

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ class Platform:
 
 
 @contextlib.asynccontextmanager
-async def running(home: Path, engine: str) -> AsyncIterator[Platform]:
-    """Start a platform with `engine` ("vllm" or "memory") in `home`; stop it at the end."""
-    started = await asyncio.to_thread(_tandem, home, "up", "--detach", "--engine", engine, "--free-ports")
+async def running(home: Path, engine: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Platform]:
+    """Start a platform with `engine` ("vllm" or "memory") in `home`, with settings of its own; stop it at the end."""
+    up = ("up", "--detach", "--engine", engine, "--free-ports")
+    started = await asyncio.to_thread(tandem, home, *up, environment=environment)
     try:
         secret = json.loads((home / "credentials.json").read_text())["secret"]
         async with grpc.aio.insecure_channel(started["gateway"]) as channel:
@@ -76,16 +78,27 @@ async def running(home: Path, engine: str) -> AsyncIterator[Platform]:
                 ingest_rpc.IngestServiceStub(channel),
             )
     finally:
-        await asyncio.to_thread(_tandem, home, "down")
+        await asyncio.to_thread(tandem, home, "down")
 
 
 def _address_of(started: Any, unit: str) -> str:
     return next(str(each["address"]) for each in started["units"] if each["name"] == unit)
 
 
-def _tandem(home: Path, *arguments: str) -> Any:
+def tandem(
+    home: Path, *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = START_SECONDS
+) -> Any:
+    """Return what a verb prints for programs: of a stream, its last line."""
     command = [sys.executable, "-m", "services.cli", *arguments, "--home", str(home), "--json"]
-    return json.loads(subprocess.run(command, check=True, timeout=START_SECONDS, capture_output=True).stdout)
+    own = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, check=False, timeout=seconds, capture_output=True, env=own)
+    if done.returncode:
+        # The last lines say why; they are for who runs the benchmark.
+        raise RuntimeError(f"tandem {arguments[0]} failed: {(done.stdout + done.stderr).decode()[-2000:]}")
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def free_address() -> str:
