@@ -1,6 +1,7 @@
 """Finds who speaks when: the turns of a chat or a ticket, and the messages of a mail."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -9,11 +10,12 @@ from services.embed.chunking.blocks import Block, BlockKind, Span, blocks_of
 # Every repeat is bounded, so that no text makes them slow.
 _TIME = r"(?:\[[^\]\n]{1,40}\]|\(?\d{1,2}[:.h]\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?\)?)"
 _NAME = r"[\w.'\u2019()@-]{1,30}(?: [\w.'\u2019()-]{1,30}){0,3}"
-_SAID = r"(?:[^:\n]|:\d\d){0,60}:(?=\s|$)"
+_WHERE_AND_WHEN = r"(?:[^:\n]|:\d\d){0,60}"
+_SAYS = r":(?=\s|$)"
 TURN = re.compile(
-    rf"^[ ]{{0,3}}(?:{_TIME} )?\*\*(?P<bold>[^*\n:]{{1,60}})(?::\*\*(?=\s|$)|\*\*{_SAID})"
-    rf"|^[ ]{{0,3}}{_TIME}[ -]{{1,3}}(?:<(?P<handle>{_NAME})>|(?P<timed>{_NAME}):(?=\s|$))"
-    rf"|^(?P<plain>(?=[^\W\d_a-z]){_NAME})(?: ?\[[^\]\n]{{1,40}}\]|, {_SAID[:-9]})?:(?=\s|$)",
+    rf"^[ ]{{0,3}}(?:{_TIME} )?\*\*(?P<bold>[^*\n:]{{1,60}})(?::\*\*(?=\s|$)|\*\*{_WHERE_AND_WHEN}{_SAYS})"
+    rf"|^[ ]{{0,3}}{_TIME}[ -]{{1,3}}(?:<(?P<handle>{_NAME})>|(?P<timed>{_NAME}){_SAYS})"
+    rf"|^(?P<plain>(?=[^\W\d_a-z]){_NAME})(?: ?\[[^\]\n]{{1,40}}\]|, {_WHERE_AND_WHEN})?{_SAYS}",
     re.MULTILINE,
 )
 MESSAGE = re.compile(
@@ -38,9 +40,9 @@ _PARAGRAPH = re.compile(r"(?:\A|\n[ \t]*\n)[ \t]*\S")
 def turns_of(text: str, span: Span, begins: re.Pattern[str], apart: Sequence[Span] = ()) -> Iterator[Block]:
     """Yield the turns in a span, each headed by what `begins` finds, and the blocks before the first.
 
-    What lies in the spans `apart`, such as code, begins none.
+    What lies in the spans `apart`, such as code, begins none; they come in order.
     """
-    found = [match for match in begins.finditer(text, span.start, span.end) if not _within(match.start(), apart)]
+    found = [match for match in begins.finditer(text, span.start, span.end) if not _is_within(match.start(), apart)]
     starts = [match.start() for match in found]
     before = starts[0] if starts else span.end
     yield from (block.moved(span.start) for block in blocks_of(text[span.start : before]))
@@ -67,5 +69,6 @@ def _is_said(text: str, found: Sequence[re.Match[str]]) -> bool:
     return 2 * sum(bool(_SAID_TO_SOMEBODY.search(one)) for one in said) >= len(found)
 
 
-def _within(at: int, spans: Sequence[Span]) -> bool:
-    return any(span.start <= at < span.end for span in spans)
+def _is_within(at: int, spans: Sequence[Span]) -> bool:
+    after = bisect_right(spans, at, key=lambda span: span.start)
+    return after > 0 and at < spans[after - 1].end
