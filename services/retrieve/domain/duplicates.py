@@ -25,13 +25,18 @@ class Distinct:
     copies: Mapping[str, Sequence[Hit]]
 
 
-def distinct(hits: Sequence[Hit]) -> Distinct:
-    """Return the hits, best first, without those that say nearly what a better one does."""
+def distinct(hits: Sequence[Hit], most: int) -> Distinct:
+    """Return the hits, best first, without those that say nearly what a better one does; at most `most`.
+
+    Comparing costs as much as searching does: what is not shown is not looked at.
+    """
     kept: list[Hit] = []
     copies: dict[str, list[Hit]] = {}
     shingles: list[frozenset[int]] = []
     by_prefix: defaultdict[int, list[int]] = defaultdict(list)
     for hit in hits:
+        if len(kept) == most:
+            break
         own = _shingles(hit.text.casefold().split())
         prefix = _prefix(own)
         near = dict.fromkeys(number for each in prefix for number in by_prefix[each])
@@ -50,9 +55,7 @@ def _shingles(words: Sequence[str]) -> frozenset[int]:
     """Return every run of a few words, hashed: as the process does, for hashes are compared within it only."""
     if len(words) < LEAST_WORDS:
         return frozenset()
-    return frozenset(
-        hash(tuple(words[start : start + SHINGLE_WORDS])) for start in range(len(words) - SHINGLE_WORDS + 1)
-    )
+    return frozenset(map(hash, zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False)))
 
 
 def _prefix(shingles: frozenset[int]) -> list[int]:
