@@ -1,5 +1,6 @@
 """Fills a tenant with one of everything, each text and name bearing a mark that is found nowhere else."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tandem.gateway.v1 import gateway_service_pb2 as gateway
 from tandem.ingest.v1 import ingest_service_pb2 as ingest
 from tandem.ingest.v1 import secret_service_pb2 as secrets
 from tandem.retrieve.v1 import tuning_service_pb2 as tuning
+from tandem.tune.v1 import evaluation_service_pb2 as evaluation
 
 from services.common.access import Role, is_read, number_of
 from tests.messages import Pool, every_rpc, filled, new, path_of
@@ -94,6 +96,7 @@ class Company:
         self._await(self._indexed)
         self._talk()
         self._await(self._remembered)
+        self._keep_questions()
         return self.read()
 
     def read(self) -> "Company":
@@ -183,6 +186,19 @@ class Company:
             )
         )
         self.do(gateway.SearchRequest(query=f"{self.mark} kettle"))
+
+    def _keep_questions(self) -> None:
+        name = f"{self.mark}-set"
+        [document, *_] = self.do(ingest.ListDocumentsRequest()).documents
+        question = {"id": "1", "question": f"{self.mark} warranty?", "documents": [document.document_id]}
+        kept = self.do(evaluation.PutSetRequest(name=name, content=json.dumps(question).encode()))
+        if kept is None:
+            return
+        self.do(evaluation.SetScheduleRequest(name=name, every_hours=8_760))
+        asked = evaluation.GetEvaluationRequest(
+            evaluation_id=self.do(evaluation.EvaluateRequest(name=name)).evaluation.evaluation_id
+        )
+        self._await(lambda: self.do(asked).evaluation.state == evaluation.EVALUATION_STATE_DONE)
 
     def _indexed(self) -> bool:
         counts = self.do(ingest.GetSourceRequest(source=f"{self.mark}-source")).source.counts

@@ -17,7 +17,7 @@ from tandem.gateway.v1 import (
 from tandem.generate.v1 import generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
 from tandem.retrieve.v1 import tuning_service_pb2_grpc as search_tuning_pb2_grpc
-from tandem.tune.v1 import tuning_service_pb2_grpc
+from tandem.tune.v1 import evaluation_service_pb2_grpc, tuning_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -62,6 +62,7 @@ class Gateway:
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
         self.tuning = search_tuning_pb2_grpc.TuningServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
+        self.evaluations = evaluation_service_pb2_grpc.EvaluationServiceStub(channel)
         self.rerankers = tuning_service_pb2_grpc.TuningServiceStub(channel)
 
     def close(self) -> None:

@@ -16,13 +16,19 @@ from services.common.server import Service, run, serve
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
+from services.tune.adapters.documents import GrpcDocumentSearch
 from services.tune.adapters.erasure import PostgresErasure
+from services.tune.adapters.evaluations import PostgresEvaluations
 from services.tune.adapters.postgres import PostgresRerankers, PostgresRuns
+from services.tune.adapters.question_sets import PostgresSets
 from services.tune.adapters.ratings import GrpcRatedAnswers
 from services.tune.adapters.retrieval import GrpcLiveTuning, GrpcPassageSearch
 from services.tune.adapters.tables import SCHEMA
 from services.tune.adapters.trainer import ProcessTrainer
 from services.tune.conducting import Conductor, Sources
+from services.tune.evaluating import Clock, Evaluator
+from services.tune.evaluating import observe as observe_evaluations
+from services.tune.evaluation_servicer import EVALUATION, EvaluationServicer
 from services.tune.promoting import Promoter
 from services.tune.servicer import ERASURE, TUNING, ErasureServicer, Queue, Shelf, TuningServicer, register
 from services.tune.settings import Settings
@@ -60,16 +66,25 @@ async def main() -> None:
             Shelf(rerankers, tuning, permissions),
             Promoter(rerankers, tuning, now, new_id),
         )
+        evaluations, clock = PostgresEvaluations(sessions), Clock(now, new_id)
+        documents = GrpcDocumentSearch(retrieve, outgoing, settings.search_seconds)
+        evaluator = Evaluator(evaluations, documents, clock, settings.evaluation_seconds)
+        evaluating = EvaluationServicer(PostgresSets(sessions), evaluations, permissions, evaluator.wake, clock)
         erasure = ErasureServicer(PostgresErasure(sessions, files), now)
         service = Service(
             address=settings.address,
             metrics_address=settings.metrics_address,
             authenticate=signed_by(signer.verify),
-            register=register(servicer, erasure),
-            names=(TUNING, ERASURE),
+            register=register(servicer, evaluating, erasure),
+            names=(TUNING, EVALUATION, ERASURE),
             # What runs ask is no condition: without it they wait or fail, and what was made is shown.
             pings=(partial(ping, sessions), permissions.ping),
-            tasks=(worker.run, partial(observe, runs, rerankers)),
+            tasks=(
+                worker.run,
+                partial(observe, runs, rerankers),
+                evaluator.run,
+                partial(observe_evaluations, evaluations),
+            ),
         )
         await serve(service, transport=transport)
 

@@ -38,6 +38,19 @@ class PassageSearch(Protocol):
         ...
 
 
+class DocumentSearch(Protocol):
+    """Searches as somebody, as the tenant's searches are now."""
+
+    async def documents(self, identity: Identity, query: str, passages: int) -> tuple[str, ...]:
+        """Return the different documents of at most so many passages, best first.
+
+        Raises:
+            ServiceUnavailable: the searches do not answer.
+            CallRefused: they say no.
+        """
+        ...
+
+
 class RatedAnswers(Protocol):
     """What people found good and bad."""
 

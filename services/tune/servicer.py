@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
 from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
+from tandem.tune.v1 import evaluation_service_pb2_grpc as evaluation_rpc
 from tandem.tune.v1 import tuning_service_pb2 as pb
 from tandem.tune.v1 import tuning_service_pb2_grpc as rpc
 
@@ -19,6 +20,7 @@ from services.tune.adapters.erasure import PostgresErasure
 from services.tune.adapters.messages import order_of, promotion_message, reranker_message, run_message
 from services.tune.adapters.postgres import PostgresRerankers, PostgresRuns
 from services.tune.domain.runs import Position, Reranker, position_of
+from services.tune.evaluation_servicer import EvaluationServicer
 from services.tune.ports import LiveTuning
 from services.tune.promoting import Promoter
 
@@ -123,11 +125,14 @@ class ErasureServicer(erasure_rpc.ErasureServiceServicer):
         return erasure_pb.EraseResponse(removed=counts, done=not counts, stale_adapters=stale)
 
 
-def register(tuning: TuningServicer, erasure: ErasureServicer) -> Callable[[grpc.aio.Server], None]:
-    """Return what adds both services to a server."""
+def register(
+    tuning: TuningServicer, evaluation: EvaluationServicer, erasure: ErasureServicer
+) -> Callable[[grpc.aio.Server], None]:
+    """Return what adds all services to a server."""
 
     def add(server: grpc.aio.Server) -> None:
         rpc.add_TuningServiceServicer_to_server(tuning, server)
+        evaluation_rpc.add_EvaluationServiceServicer_to_server(evaluation, server)
         erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
 
     return add

@@ -31,3 +31,4 @@ class Settings(ServerSettings):
     run_seconds: float = Field(6 * 3600, gt=0, description="Most time that a run may take.")
     threads: int = Field(0, ge=0, description="Threads that training computes with; 0 leaves it to the library.")
     search_seconds: float = Field(10, gt=0, description="Most time that one of a run's searches may take.")
+    evaluation_seconds: float = Field(3600, gt=0, description="Most time that the evaluation of a kept set may take.")

@@ -19,6 +19,7 @@ from services.common.evaluation.rows import (
     list_of,
     objects,
     once,
+    plain_of,
     text_of,
     truth_of,
 )
@@ -167,7 +168,7 @@ def _grades(row: Row) -> dict[str, int]:
         value = dict.fromkeys((answer_of(row, each) for each in list_of(row, "documents")), 1)
     if not all(isinstance(grade, int) and not isinstance(grade, bool) for grade in value.values()):
         raise row.wrong("a document's grade is a whole number")
-    return {str(reference).strip(): grade for reference, grade in value.items() if grade > 0}
+    return {plain_of(row, str(reference)): grade for reference, grade in value.items() if grade > 0}
 
 
 def _beir(folder: Path, split: str) -> list[_Placed]:

@@ -111,13 +111,24 @@ def text_of(row: Row, column: str) -> str:
         return ""
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise row.wrong(f"{column} is a text")
-    return str(value).strip()
+    return plain_of(row, str(value))
+
+
+def plain_of(row: Row, text: str) -> str:
+    """Return a text without space at its ends.
+
+    Raises:
+        InvalidQuestionSet: it has what JSON can write and no text has: NUL, or half a character.
+    """
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise row.wrong("it has characters that no text has")
+    return text.strip()
 
 
 def answer_of(row: Row, value: object) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise row.wrong("an answer is a text")
-    text = str(value).strip()
+    text = plain_of(row, str(value))
     if not text:
         raise row.wrong("an answer is empty")
     if len(text) > MAX_ANSWER_CHARS:
@@ -178,10 +189,12 @@ def _split(row: Row, fields: dict[str, Any]) -> dict[str, Any]:
 
 def _known_columns(row: Row, names: Iterable[str]) -> None:
     names = list(names)
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown or "question" not in names:
-        wrong = f"there is no column {unknown[0]!r}" if unknown else "the column 'question' is missing"
-        raise row.wrong(f"{wrong}: the columns are {', '.join(COLUMNS)}", column=unknown[0] if unknown else "question")
+    # The name itself is not said: where a file is broken, it may be text of people.
+    for place, name in enumerate(names, 1):
+        if name not in COLUMNS:
+            raise row.wrong(f"column {place} is none of {', '.join(COLUMNS)}", column=place)
+    if "question" not in names:
+        raise row.wrong("the column 'question' is missing", column="question")
     if len(set(names)) < len(names):
         raise row.wrong("a column comes twice")
 

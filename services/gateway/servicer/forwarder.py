@@ -9,6 +9,7 @@ from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
 from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2, secret_service_pb2
 from tandem.retrieve.v1 import tuning_service_pb2
+from tandem.tune.v1 import evaluation_service_pb2
 from tandem.tune.v1 import tuning_service_pb2 as tune_pb
 
 from services.common.client import Outgoing
@@ -22,6 +23,7 @@ _ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 _TUNING = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]
 _FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 _RERANKERS = tune_pb.DESCRIPTOR.services_by_name["TuningService"]
+_EVALUATION = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"]
 
 
 class Forwarded(NamedTuple):
@@ -41,6 +43,7 @@ FORWARDED = (
     # Rate is left out: callers rate through the gateway's own.
     Forwarded(_FEEDBACK, ("GetConversation", "ListInteractions", "ListRatings", "ExportRatings"), "feedback"),
     Forwarded(_RERANKERS, tuple(_RERANKERS.methods_by_name), "tune"),
+    Forwarded(_EVALUATION, tuple(_EVALUATION.methods_by_name), "tune"),
 )
 FORWARDED_NAMES = tuple(each.service.full_name for each in FORWARDED)
 

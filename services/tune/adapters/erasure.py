@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.common.database import Sessions
 from services.common.identity import Identity
 from services.common.rerankers import Rerankers
+from services.tune.adapters.evaluation_erasure import erase_sets
 from services.tune.adapters.tables import PROMOTIONS, RERANKERS, RUNS, failure, translated
 from services.tune.domain.errors import DataErased
 from services.tune.domain.runs import Origin, RunState
@@ -58,9 +59,10 @@ class PostgresErasure:
             runs = await _removed(session, RUNS, RUNS.c.run_id, tenant_id)
             digests = await _removed(session, RERANKERS, RERANKERS.c.digest, tenant_id)
             promotions = await _removed(session, PROMOTIONS, PROMOTIONS.c.promotion_id, tenant_id)
+            kept = await erase_sets(session, tenant_id, None)
             for digest in digests:
                 await self._rerankers.remove(digest)
-        counts = {"runs": len(runs), "rerankers": len(digests), "promotions": len(promotions)}
+        counts = kept | {"runs": len(runs), "rerankers": len(digests), "promotions": len(promotions)}
         return {kind: count for kind, count in counts.items() if count}
 
 
@@ -82,5 +84,10 @@ async def _erase_people(
     stale = list(await session.scalars(_FORGET, {"tenant": tenant_id, "names": list(subjects)}))
     promoted = update(PROMOTIONS).where(PROMOTIONS.c.tenant_id == tenant_id, PROMOTIONS.c.subject == names)
     nameless = list(await session.scalars(promoted.values(subject="").returning(PROMOTIONS.c.promotion_id)))
-    counts = {"runs": len(runs) + len(ended), "names in rerankers": len(stale), "names in promotions": len(nameless)}
+    kept = await erase_sets(session, tenant_id, subjects)
+    counts = kept | {
+        "runs": len(runs) + len(ended),
+        "names in rerankers": len(stale),
+        "names in promotions": len(nameless),
+    }
     return {kind: count for kind, count in counts.items() if count}, tuple(f"reranker {each}" for each in stale)

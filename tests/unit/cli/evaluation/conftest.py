@@ -12,6 +12,7 @@ from tandem.feedback.v1 import feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2_grpc
 from tandem.retrieve.v1 import tuning_service_pb2_grpc
+from tandem.tune.v1 import evaluation_service_pb2_grpc
 from typer.testing import CliRunner
 
 from services.cli.app import build_app
@@ -21,6 +22,7 @@ from tests.unit.cli.evaluation.platform import (
     KnownAssistants,
     KnownDocuments,
     KnownRatings,
+    KnownSets,
     KnownTunings,
 )
 
@@ -34,6 +36,7 @@ class Platform:
         self.documents = KnownDocuments()
         self.ratings = KnownRatings()
         self.assistants = KnownAssistants()
+        self.sets = KnownSets()
 
     def __call__(self, *arguments: str) -> Result:
         app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
@@ -60,6 +63,7 @@ def platform() -> Iterator[Platform]:
     ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(known.documents, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(known.ratings, server)
     tuning_service_pb2_grpc.add_TuningServiceServicer_to_server(KnownTunings(), server)
+    evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server(known.sets, server)
     server.start()
     yield known
     server.stop(0)

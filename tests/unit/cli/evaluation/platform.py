@@ -7,6 +7,8 @@ from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tandem.retrieve.v1 import retrieve_service_pb2, tuning_service_pb2, tuning_service_pb2_grpc
+from tandem.tune.v1 import evaluation_service_pb2 as evaluations
+from tandem.tune.v1 import evaluation_service_pb2_grpc
 
 
 def passage(document: str, text: str = "text") -> retrieve_service_pb2.Passage:
@@ -90,3 +92,46 @@ class KnownTunings(tuning_service_pb2_grpc.TuningServiceServicer):
     def GetTuning(self, request, context):
         tuning = tuning_service_pb2.Tuning(version=request.version, dense_share=0.25, max_steps=2)
         return tuning_service_pb2.GetTuningResponse(tuning=tuning)
+
+
+class KnownSets(evaluation_service_pb2_grpc.EvaluationServiceServicer):
+    """Keeps one set, and has the states of an evaluation one after the other."""
+
+    def __init__(self) -> None:
+        self.put = None
+        self.scheduled = None
+        self.removed = ""
+        self.content = b""
+        self.states = [evaluations.Evaluation(evaluation_id="e1", state=evaluations.EVALUATION_STATE_DONE)]
+
+    def PutSet(self, request, context):
+        self.put = request
+        return evaluations.PutSetResponse(set=evaluations.QuestionSet(name=request.name, questions=2))
+
+    def ListSets(self, request, context):
+        return evaluations.ListSetsResponse(sets=[evaluations.QuestionSet(name="faq", every_hours=24)])
+
+    def GetSet(self, request, context):
+        return evaluations.GetSetResponse(
+            set=evaluations.QuestionSet(name=request.name), content=self.content, withheld=1
+        )
+
+    def DeleteSet(self, request, context):
+        self.removed = request.name
+        return evaluations.DeleteSetResponse()
+
+    def SetSchedule(self, request, context):
+        self.scheduled = request
+        return evaluations.SetScheduleResponse(set=evaluations.QuestionSet(name=request.name, every_hours=6))
+
+    def Evaluate(self, request, context):
+        return evaluations.EvaluateResponse(evaluation=self._next())
+
+    def GetEvaluation(self, request, context):
+        return evaluations.GetEvaluationResponse(evaluation=self._next())
+
+    def ListEvaluations(self, request, context):
+        return evaluations.ListEvaluationsResponse(evaluations=self.states)
+
+    def _next(self):
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
