@@ -62,7 +62,7 @@ def change(
     dense_share: Annotated[
         float | None, typer.Option(help="The dense leg's share, 0 to 1; less than 0: by each query's evidence.")
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Searches a question may be taken apart into, 1 to 4.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Rounds of searches for a question, 1 to 4.")] = None,
     reranker: Annotated[str | None, typer.Option(help="The reranker's digest; empty: the deployment's own.")] = None,
     rerank_depth: Annotated[int | None, typer.Option(help="Candidates that are reranked.")] = None,
     rerank: Annotated[bool | None, typer.Option("--rerank/--no-rerank", help="Whether anything is reranked.")] = None,
@@ -123,7 +123,7 @@ def learn(
 
 
 def _judgements(session: Session) -> Iterable[pb.Judgement]:
-    """Yield the questions whose answers were rated good, newest first, with the documents that they were answered by."""
+    """Yield the questions whose answers were rated good, newest first, with the documents that these cite."""
     stream = session.gateway.stream(
         session.gateway.feedback.ExportRatings, feedback_pb.ExportRatingsRequest(), EXPORT_SECONDS
     )

@@ -42,7 +42,7 @@ class Tuning(_message.Message):
     dense_share: _builtins.float
     """The dense leg's share of the fused score, 0 to 1; left out, the evidence of each query decides."""
     max_steps: _builtins.int
-    """Searches that a question may be taken apart into, 1 to 4; 0 means 3."""
+    """Rounds of searches, for a question that is taken apart, 1 to 4; 0 means 3."""
     reranker: _builtins.str
     """The reranker's digest; empty means the deployment's own, if it has one."""
     rerank_depth: _builtins.int
