@@ -17,7 +17,9 @@ from tandem.gateway.v1 import erasure_service_pb2 as erasure
 from tandem.gateway.v1 import gateway_service_pb2 as gateway
 from tandem.ingest.v1 import ingest_service_pb2 as ingest
 from tandem.ingest.v1 import secret_service_pb2 as secrets
+from tandem.retrieve.v1 import tuning_service_pb2 as tuning
 from tandem.tune.v1 import evaluation_service_pb2 as evaluation
+from tandem.tune.v1 import tuning_service_pb2 as tune
 
 from services.common.access import Role, is_read, number_of
 from tests.messages import Pool, every_rpc, filled, new, path_of
@@ -90,10 +92,13 @@ class Company:
             self.do(gateway.CreateApiKeyRequest(name=f"{self.mark}-key-{role}", roles=[role]))
         self.do(secrets.PutSecretRequest(name=f"{self.mark}-secret", value=f"{self.mark} hidden".encode()))
         self.do(gateway.PutAssistantRequest(assistant=self._assistant()))
+        weights = [tuning.SourceWeight(source=f"{self.mark}-source", weight=2)]
+        self.do(tuning.PutTuningRequest(tuning=tuning.Tuning(source_weights=weights)))
         self._await(self._indexed)
         self._talk()
         self._await(self._remembered)
         self._keep_questions()
+        self._learn_to_rank()
         return self.read()
 
     def read(self) -> "Company":
@@ -196,6 +201,21 @@ class Company:
             evaluation_id=self.do(evaluation.EvaluateRequest(name=name)).evaluation.evaluation_id
         )
         self._await(lambda: self.do(asked).evaluation.state == evaluation.EVALUATION_STATE_DONE)
+
+    def _learn_to_rank(self) -> None:
+        request = tune.StartRerankerRunRequest(
+            request_id=f"{self.mark}-run",
+            training_set=tune.TrainingSet(
+                queries=[
+                    tune.TrainingQuery(query=f"{self.mark} query", positives=[tune.Positive(text=f"{self.mark} text")])
+                ]
+            ),
+        )
+        started = self.do(request)
+        if started is not None:
+            # One question is too little: it fails without training.
+            asked = tune.GetRunRequest(run_id=started.run.run_id)
+            self._await(lambda: self.do(asked).run.state == tune.RUN_STATE_FAILED)
 
     def _indexed(self) -> bool:
         counts = self.do(ingest.GetSourceRequest(source=f"{self.mark}-source")).source.counts

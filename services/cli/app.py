@@ -20,6 +20,7 @@ from services.cli.verbs import (
     sources,
     tenant,
     tune,
+    tuning,
 )
 
 VERBS: dict[str, Verb] = {
@@ -87,6 +88,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "history": tune.history,
     },
     "tenant": {"placement": tenant.placement, "move": tenant.move},
+    "tuning": {
+        "show": tuning.show,
+        "set": tuning.change,
+        "history": tuning.history,
+        "rollback": tuning.rollback,
+        "learn": tuning.learn,
+    },
 }
 HELP = {
     "source": "Where documents come from.",
@@ -103,6 +111,7 @@ HELP = {
     "eval": "How good searches and answers are.",
     "tune": "Rerankers, trained from what is known.",
     "tenant": "The tenant as a whole.",
+    "tuning": "How searches rank.",
 }
 
 

@@ -157,8 +157,14 @@ def _books(sessions: Sessions, meter: Meter, erasers: Sequence[Eraser]) -> Books
 def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
     """Return an eraser for each service that keeps something, in the order in which documents and answers flow."""
     engines = [("generate", channel) for channel in channels.generate.all()]
-    first = [("ingest", channels.ingest), ("embed", channels.embed)]
-    keeping = [*first, *engines, ("feedback", channels.feedback), ("tune", channels.tune)]
+    keeping = [
+        ("ingest", channels.ingest),
+        ("embed", channels.embed),
+        ("retrieve", channels.retrieve),
+        *engines,
+        ("feedback", channels.feedback),
+        ("tune", channels.tune),
+    ]
     return [Eraser(name, channel, outgoing) for name, channel in keeping]
 
 

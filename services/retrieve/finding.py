@@ -42,7 +42,7 @@ class Candidates:
 
 
 class Finder:
-    """Searches as a reader. What the manifest does not let the reader see any more is dropped before it is looked at."""
+    """Searches as a reader. What the manifest withholds by now is dropped before it is looked at."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Finder:
         """Search with a query that is embedded, and fuse what is found."""
         language = language_of(query.text, self._languages.of_words)
         languages = [language] if language else self._languages.of_words
-        stems = tuple(dict.fromkeys(stems_of(query.text, languages)))
+        stems = tuple(stems_of(query.text, languages))
         found, public = await self._readable_found(Search(reader, query, embedded, stems))
         with stage(FUSE):
             share = tuning.dense_share

@@ -13,7 +13,7 @@ from services.retrieve.domain.duplicates import Distinct, distinct
 from services.retrieve.domain.hits import Hit, Reader
 from services.retrieve.domain.passages import Passage, current, passages_of
 from services.retrieve.domain.query import Query
-from services.retrieve.domain.steps import further_searches, interleaved
+from services.retrieve.domain.steps import Searched, further_searches, interleaved
 from services.retrieve.domain.tuning import InvalidTuning, KeptTuning, Tuning
 from services.retrieve.domain.weighting import weighted
 from services.retrieve.domain.widening import sections_of, widened
@@ -119,7 +119,7 @@ class Searcher:
             with stage(STEPS):
                 async with asyncio.timeout(limit):
                     for _ in range((asked.steps or tuning.max_steps) - 1):
-                        wanted = further_searches(asked.query.text, [(one.query, one.hits) for one in [first, *found]])
+                        wanted = further_searches(asked.query.text, _searched([first, *found]))
                         if not wanted:
                             break
                         every = [self._one_more(reader, asked.query, text, tuning, context) for text in wanted]
@@ -144,7 +144,7 @@ class Searcher:
     async def _passages(
         self, reader: Reader, asked: Asked, found: Sequence[Candidates]
     ) -> tuple[Sequence[Passage], Distinct]:
-        hits = current(interleaved([one.hits for one in found]))
+        hits = current(interleaved(_searched(found)))
         with stage(DUPLICATES):
             single = distinct(hits)
         COLLAPSED.inc(len(hits) - len(single.hits))
@@ -154,6 +154,10 @@ class Searcher:
             with stage(WIDEN):
                 passages = widened(passages, await self._finder.sections(reader, found[0].model, sections))
         return passages, single
+
+
+def _searched(found: Sequence[Candidates]) -> list[Searched]:
+    return [Searched(one.query, one.hits) for one in found]
 
 
 def _places(passage: Passage, single: Distinct) -> list[Hit]:

@@ -24,7 +24,7 @@ from tests.tandem_command import Tandem
 
 pytestmark = pytest.mark.timeout(300)
 
-SCHEMAS = ("ingest", "feedback", "gateway", "tune")
+SCHEMAS = ("ingest", "feedback", "gateway", "retrieve", "tune")
 # They hold no text, and outlive whom they tell of: who did what, what was removed, and whose late records are refused.
 KEPT = {"gateway.audit", "gateway.erasures", "feedback.erased_subjects", "generate.erased_people"}
 

@@ -99,12 +99,8 @@ class MilvusPassageIndex:
                 await asyncio.sleep(_MAKING_SECONDS)
 
     async def _legs(self, collection: str, search: Search) -> tuple[Any, Any]:
-        dense, words = asyncio.ensure_future(self._dense(collection, search)), self._words(collection, search)
-        try:
-            # A leg that fails must not leave the other running.
-            return (await words, await dense)[::-1]
-        finally:
-            dense.cancel()
+        # Where one fails the other ends by itself: both have limits of seconds.
+        return await asyncio.gather(self._dense(collection, search), self._words(collection, search))
 
     async def _dense(self, collection: str, search: Search) -> Any:
         return await self._leg(collection, search, index.DENSE, search.embedded.vector, FIELDS)

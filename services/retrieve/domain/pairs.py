@@ -1,15 +1,15 @@
-"""Words that stand together: neighbouring stems of a query, near each other in a passage.
+"""Words that stand together: neighbouring stems of a query that are neighbours in a passage too.
 
-The unordered window of the sequential dependence model (Metzler, Croft: A Markov Random Field Model for
-Term Dependencies, SIGIR 2005), with BM25's saturation, on the candidates alone.
+The ordered part of the sequential dependence model (Metzler, Croft: A Markov Random Field Model for Term
+Dependencies, SIGIR 2005), with BM25's saturation, on the candidates alone. Its unordered window was measured
+too: a little worse, and it costs more.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-WINDOW = 8
 SATURATION = 1.2
 
 Pair = tuple[str, str]
@@ -20,26 +20,10 @@ def pair_scores(stems: Sequence[str], passages: Sequence[str]) -> list[float]:
     pairs = [pair for pair in dict.fromkeys(pairwise(stems)) if pair[0] != pair[1]]
     if not pairs:
         return [0.0] * len(passages)
-    wanted = frozenset(stem for pair in pairs for stem in pair)
-    counts = [_counts(pairs, _positions(wanted, words)) for words in passages]
-    rarity = [_rarity(sum(count[number] > 0 for count in counts), len(passages)) for number in range(len(pairs))]
-    return [sum(map(_saturated, count, rarity)) for count in counts]
-
-
-def _positions(wanted: frozenset[str], words: str) -> dict[str, list[int]]:
-    positions: defaultdict[str, list[int]] = defaultdict(list)
-    for position, word in enumerate(words.split()):
-        if word in wanted:
-            positions[word].append(position)
-    return positions
-
-
-def _counts(pairs: Sequence[Pair], positions: dict[str, list[int]]) -> list[int]:
-    return [_together(positions.get(one, ()), positions.get(other, ())) for one, other in pairs]
-
-
-def _together(ones: Sequence[int], others: Sequence[int]) -> int:
-    return sum(any(0 < abs(one - other) < WINDOW for other in others) for one in ones)
+    wanted = frozenset(pairs)
+    counts = [Counter(pair for pair in pairwise(words.split()) if pair in wanted) for words in passages]
+    rarity = {pair: _rarity(sum(pair in count for count in counts), len(passages)) for pair in pairs}
+    return [sum(_saturated(times, rarity[pair]) for pair, times in count.items()) for count in counts]
 
 
 def _rarity(having: int, total: int) -> float:

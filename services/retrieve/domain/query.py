@@ -47,7 +47,7 @@ class InvalidTopK(InvalidArgument):
 
 
 class InvalidSteps(InvalidArgument):
-    """A negative number of searches is allowed."""
+    """A negative number of rounds of searches is allowed."""
 
     reason = "INVALID_STEPS"
 
@@ -134,7 +134,7 @@ def query_of(text: str, top_k: int, wanted: Filter) -> Query:
 
 
 def steps_of(steps: int) -> int:
-    """Return how many searches a request allows, 0 where the tuning decides; more than 4 is clipped.
+    """Return how many rounds of searches a request allows, 0 where the tuning decides; more than 4 is clipped.
 
     Raises:
         InvalidSteps: it is negative.

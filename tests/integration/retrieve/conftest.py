@@ -101,7 +101,7 @@ async def retrieve_server(milvus_uri, embed_address, database_url, reranker=None
         embedder, passages = GrpcQueryEmbedder(embed_channel), MilvusPassageIndex(milvus)
         sessions = await stack.enter_async_context(open_database(database_url, MIGRATIONS, SCHEMA))
         tunings = PostgresTunings(sessions, partial(datetime.now, UTC))
-        faces = faces_of(embedder, passages, permissions, tunings, reranker, key=KEY)
+        faces = faces_of(embedder, passages, permissions, tunings=tunings, reranker=reranker, key=KEY)
         serving = asyncio.create_task(
             serve(
                 Service(

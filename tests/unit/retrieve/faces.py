@@ -14,7 +14,7 @@ KEY = b"k" * 32
 NOW_MS = 1_700_000_000_000
 
 
-def faces_of(embedder, index, readership, tunings=None, reranker=None, rerank_seconds=1.0, key=KEY) -> Faces:
+def faces_of(embedder, index, readership, *, tunings=None, reranker=None, rerank_seconds=1.0, key=KEY) -> Faces:
     tunings = tunings or MemoryTunings()
     finder = Finder(embedder, index, readership, Outgoing(IdentitySigner(key)), Languages(LANGUAGES, ("en",)))
     searcher = Searcher(finder, tunings, Reranking(reranker, rerank_seconds), lambda: NOW_MS)

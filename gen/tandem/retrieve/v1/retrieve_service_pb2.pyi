@@ -40,8 +40,8 @@ class RetrieveRequest(_message.Message):
     widen: _builtins.bool
     """True: each passage is widened to the section that it is in, as far as it stays short enough."""
     steps: _builtins.int
-    """Searches that the query may be taken apart into; 0 means as the tenant's tuning says, 1 one
-    search, more than 4 is clipped.
+    """Rounds of searches, for a query that is taken apart: 1 is one search, each further round at most
+    4 at once. 0 means as the tenant's tuning says, more than 4 is clipped.
     """
     @_builtins.property
     def filter(self) -> Global___RetrieveFilter: ...

@@ -42,7 +42,7 @@ class Tuning(_message.Message):
     dense_share: _builtins.float
     """The dense leg's share of the fused score, 0 to 1; left out, the evidence of each query decides."""
     max_steps: _builtins.int
-    """Searches that a question may be taken apart into, 1 to 4; 0 means 3."""
+    """Rounds of searches, for a question that is taken apart, 1 to 4; 0 means 3."""
     reranker: _builtins.str
     """The reranker's digest; empty means the deployment's own, if it has one."""
     rerank_depth: _builtins.int
@@ -50,7 +50,9 @@ class Tuning(_message.Message):
     rerank_off: _builtins.bool
     """True: nothing is reranked, whatever the deployment has."""
     rerank_weight: _builtins.float
-    """The reranker's share of what ranks the reranked, 0 to 1, beside the fused score; left out means 1."""
+    """The reranker's share of what ranks the reranked, 0 to 1, beside the fused score; left out, the
+    reranker ranks alone.
+    """
     @_builtins.property
     def source_weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceWeight]:
         """Sources that count more or less than others; at most 100."""
