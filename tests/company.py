@@ -19,6 +19,7 @@ from tandem.ingest.v1 import ingest_service_pb2 as ingest
 from tandem.ingest.v1 import secret_service_pb2 as secrets
 from tandem.retrieve.v1 import tuning_service_pb2 as tuning
 from tandem.tune.v1 import evaluation_service_pb2 as evaluation
+from tandem.tune.v1 import tuning_service_pb2 as tune
 
 from services.common.access import Role, is_read, number_of
 from tests.messages import Pool, every_rpc, filled, new, path_of
@@ -97,6 +98,7 @@ class Company:
         self._talk()
         self._await(self._remembered)
         self._keep_questions()
+        self._learn_to_rank()
         return self.read()
 
     def read(self) -> "Company":
@@ -199,6 +201,21 @@ class Company:
             evaluation_id=self.do(evaluation.EvaluateRequest(name=name)).evaluation.evaluation_id
         )
         self._await(lambda: self.do(asked).evaluation.state == evaluation.EVALUATION_STATE_DONE)
+
+    def _learn_to_rank(self) -> None:
+        request = tune.StartRerankerRunRequest(
+            request_id=f"{self.mark}-run",
+            training_set=tune.TrainingSet(
+                queries=[
+                    tune.TrainingQuery(query=f"{self.mark} query", positives=[tune.Positive(text=f"{self.mark} text")])
+                ]
+            ),
+        )
+        started = self.do(request)
+        if started is not None:
+            # One question is too little: it fails without training.
+            asked = tune.GetRunRequest(run_id=started.run.run_id)
+            self._await(lambda: self.do(asked).run.state == tune.RUN_STATE_FAILED)
 
     def _indexed(self) -> bool:
         counts = self.do(ingest.GetSourceRequest(source=f"{self.mark}-source")).source.counts

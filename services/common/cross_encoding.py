@@ -22,7 +22,7 @@ def open_cross_encoder(folder: Path, tokens: int) -> Any:
 
 
 def scores_of(model: Any, query: str, texts: Sequence[str]) -> list[float]:
-    """Return how well each text answers `query`: the head's own numbers, best highest, between no limits."""
+    """Return how well each text answers `query`, from 0 to 1."""
     if not texts:
         return []
     scores = model.predict(
@@ -32,4 +32,5 @@ def scores_of(model: Any, query: str, texts: Sequence[str]) -> list[float]:
         show_progress_bar=False,
         convert_to_tensor=True,
     )
-    return [float(score) for score in scores.float().cpu()]
+    # In bfloat16 everything that is nearly sure would be the same.
+    return [float(score) for score in scores.float().sigmoid().cpu()]

@@ -84,7 +84,7 @@ class Reranker(Protocol):
     """A cross-encoder: reads a query and a text together."""
 
     async def scores(self, reranker: str, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """Return how well each text answers `query`, on the model's own scale, best highest.
+        """Return how well each text answers `query`, from 0 to 1.
 
         `reranker` is a digest, or "" for the deployment's own.
 

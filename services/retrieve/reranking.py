@@ -47,8 +47,7 @@ class Reranking:
             limit = min(limit, left_seconds * DEADLINE_SHARE)
         with stage(RERANK):
             scores = await self._scores(self._reranker, query, hits[: tuning.rerank_depth], tuning.reranker, limit)
-        weight = 1.0 if tuning.rerank_weight is None else tuning.rerank_weight
-        return Reranked(reordered(hits, scores, weight), len(scores))
+        return Reranked(reordered(hits, scores, tuning.rerank_weight), len(scores))
 
     async def _scores(
         self, reranker: Reranker, query: str, hits: Sequence[Hit], digest: str, limit: float
@@ -70,13 +69,13 @@ class Reranking:
         return scores
 
 
-def reordered(hits: Sequence[Hit], scores: Sequence[float], weight: float = 1.0) -> list[Hit]:
+def reordered(hits: Sequence[Hit], scores: Sequence[float], share: float | None) -> list[Hit]:
     """Return the first hits by their new scores, 0 to 1, and behind them the others in their own order.
 
-    `weight` is the reranker's share of the new score, beside the fused one.
+    `share` is the reranker's, beside the fused score; None leaves its scores as they are.
     """
     read = hits[: len(scores)]
-    blend = blended([hit.score / hit.weight for hit in read], scores, weight)
+    blend = scores if share is None else blended([hit.score / hit.weight for hit in read], scores, share)
     new = [
         replace(hit, score=value * hit.weight, rerank_score=score)
         for hit, value, score in zip(read, blend, scores, strict=True)

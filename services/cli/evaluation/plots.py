@@ -62,8 +62,9 @@ def differences_plot(report: Report, measure: str) -> str:
     pairs = [(first.value(measure, key), second.value(measure, key)) for key in first.parts.get(measure, {})]
     gains = sorted((one - other for one, other in pairs if one is not None and other is not None), reverse=True)
     figure, axes = _axes(2.6)
-    colours = [COLOURS[0] if gain >= 0 else COLOURS[1] for gain in gains]
-    axes.bar(range(len(gains)), gains, width=1.0, color=colours)
+    # One path a side, however many questions there are.
+    axes.stairs([max(gain, 0.0) for gain in gains], fill=True, color=COLOURS[0])
+    axes.stairs([min(gain, 0.0) for gain in gains], fill=True, color=COLOURS[1])
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("questions")
     axes.set_ylabel(f"{measure}: A minus B")

@@ -4,10 +4,10 @@ The first three are those of `ir-measures` (trec_eval's definitions, with linear
 laid beside published ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import ir_measures
-from ir_measures import RR, Qrel, R, ScoredDoc, nDCG
+from ir_measures import RR, R, nDCG
 
 # Grades of documents by reference: 1 and more is relevant.
 Grades = Mapping[str, int]
@@ -31,21 +31,14 @@ def retrieval_scores(
     ndcg, recall, reciprocal, everything = names(k)
     library = {nDCG @ k: ndcg, R @ k: recall, RR @ k: reciprocal}
     scores: dict[str, PerQuestion] = {name: dict.fromkeys(relevant, 0.0) for name in names(k)}
-    for value in ir_measures.iter_calc(list(library), _qrels(relevant), _run(relevant, found)):
+    graded = {question: dict(grades) for question, grades in relevant.items()}
+    run = {question: _places(found.get(question, ())) for question in relevant}
+    for value in ir_measures.iter_calc(list(library), graded, run):
         scores[library[value.measure]][value.query_id] = float(value.value)
     scores[everything] = {question: float(share == 1.0) for question, share in scores[recall].items()}
     return scores
 
 
-def _qrels(relevant: Mapping[str, Grades]) -> list[Qrel]:
-    return [
-        Qrel(question, document, grade) for question, grades in relevant.items() for document, grade in grades.items()
-    ]
-
-
-def _run(relevant: Mapping[str, Grades], found: Mapping[str, Sequence[str]]) -> Iterator[ScoredDoc]:
-    """Yield places as scores, so that no two are equal and the order is the list's own."""
-    for question in relevant:
-        places = dict.fromkeys(found.get(question, ()))
-        for place, document in enumerate(places):
-            yield ScoredDoc(question, document, 1.0 / (1 + place))
+def _places(found: Sequence[str]) -> dict[str, float]:
+    """Return places as scores, so that no two are equal and the order is the list's own."""
+    return {document: 1.0 / (1 + place) for place, document in enumerate(dict.fromkeys(found))}

@@ -189,10 +189,12 @@ def _split(row: Row, fields: dict[str, Any]) -> dict[str, Any]:
 
 def _known_columns(row: Row, names: Iterable[str]) -> None:
     names = list(names)
-    unknown = [name for name in names if name not in COLUMNS]
-    if unknown or "question" not in names:
-        wrong = f"there is no column {unknown[0]!r}" if unknown else "the column 'question' is missing"
-        raise row.wrong(f"{wrong}: the columns are {', '.join(COLUMNS)}", column=unknown[0] if unknown else "question")
+    # The name itself is not said: where a file is broken, it may be text of people.
+    for place, name in enumerate(names, 1):
+        if name not in COLUMNS:
+            raise row.wrong(f"column {place} is none of {', '.join(COLUMNS)}", column=place)
+    if "question" not in names:
+        raise row.wrong("the column 'question' is missing", column="question")
     if len(set(names)) < len(names):
         raise row.wrong("a column comes twice")
 

@@ -31,7 +31,7 @@ class PostgresSets:
         new = {
             "content": content,
             "questions": questions,
-            "digest": digest_of(content),
+            "digest": digest_of(identity.tenant_id, content),
             "subject": identity.subject,
             "put_at": now,
         }

@@ -183,9 +183,9 @@ def questions_of(name: str, content: bytes) -> QuestionSet:
     return found
 
 
-def digest_of(content: bytes) -> str:
-    """Return what tells one set's questions from another's."""
-    return hashlib.sha256(content).hexdigest()
+def digest_of(tenant_id: str, content: bytes) -> str:
+    """Return what tells one set's questions from another's of the tenant, and nothing of another tenant's."""
+    return hashlib.sha256(tenant_id.encode() + b"\0" + content).hexdigest()
 
 
 def fall_of(scores: Scores, earlier: Sequence[Scores]) -> float:

@@ -359,7 +359,7 @@ async def test_a_repeat_of_the_same_set_changes_nothing(platform):
         ('{"question": "x"}', "names a document"),
         ('{"question": "x", "documents": ["d"], "answerable": false}', "names a document"),
         ('{"question": "x", "documents": {"d": 0}}', "names a document"),
-        ('{"question": "x", "document": ["d"]}', "there is no column 'document'"),
+        ('{"question": "x", "document": ["d"]}', "column 2 is none of id, question"),
         ("".join(f'{{"question": "{n}", "documents": ["d"]}}\n' for n in range(2001)), "more than 2000 questions"),
         ("\n" * (4 * 1024 * 1024 + 1), "larger than 4 MiB"),
     ],

@@ -56,6 +56,25 @@ async def test_weights_count_in_what_is_reranked_too():
     assert names(await Reranking(MemoryReranker(), 1).rerank("two words", weighed, Tuning(), None)) == ["b", "a"]
 
 
+async def test_a_share_lets_the_reranker_correct_the_fused_order_and_no_more():
+    async def order(share):
+        tuning = Tuning(reranker="a" * 64, rerank_weight=share)
+        return names(await Reranking(MemoryReranker(), 1).rerank("two words", HITS, tuning, None))
+
+    assert [await order(share) for share in (0.0, 0.3, 0.4, 1.0)] == [
+        ["a", "b", "c"],
+        ["a", "b", "c"],
+        ["b", "a", "c"],
+        ["b", "c", "a"],
+    ]
+
+
+async def test_without_a_reranker_of_the_deployment_only_tenants_with_their_own_are_reranked():
+    reranking = Reranking(MemoryReranker(), 1, by_default=False)
+    assert (await reranking.rerank("two words", HITS, Tuning(), None)).count == 0
+    assert (await reranking.rerank("two words", HITS, Tuning(reranker="a" * 64), None)).count == 3
+
+
 async def test_what_was_not_read_in_time_keeps_its_order_behind():
     before = outcomes("late")
     hits = [hit(f"d{number:02}", 0, text="no" if number < BATCH - 1 else "two words") for number in range(3 * BATCH)]

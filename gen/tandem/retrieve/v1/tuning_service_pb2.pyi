@@ -50,7 +50,9 @@ class Tuning(_message.Message):
     rerank_off: _builtins.bool
     """True: nothing is reranked, whatever the deployment has."""
     rerank_weight: _builtins.float
-    """The reranker's share of what ranks the reranked, 0 to 1, beside the fused score; left out means 1."""
+    """The reranker's share of what ranks the reranked, 0 to 1, beside the fused score; left out, the
+    reranker ranks alone.
+    """
     @_builtins.property
     def source_weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceWeight]:
         """Sources that count more or less than others; at most 100."""

@@ -75,7 +75,7 @@ class QuestionSet(_message.Message):
     """1 to 64 letters, digits, '.', '_' and '-'."""
     questions: _builtins.int
     digest: _builtins.str
-    """SHA-256 of its questions, hex."""
+    """SHA-256 of the tenant and the questions, hex."""
     subject: _builtins.str
     """Who put it."""
     every_hours: _builtins.int

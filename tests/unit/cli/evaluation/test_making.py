@@ -35,7 +35,7 @@ def test_good_answers_become_questions_with_what_they_cited(platform):
     ]
     platform.answers.found = {"first?": ["a"], "second?": ["a", "b"]}
     found = platform.json("retrieval", "--from-ratings")
-    assert [request.query for request in platform.answers.searches] == ["first?", "second?"]
+    assert {request.query for request in platform.answers.searches} == {"first?", "second?"}
     assert found["configurations"][0]["figures"]["MRR@10"]["value"] == 0.75
 
 

@@ -124,9 +124,9 @@ def test_a_row_of_several_lines_does_not_shift_the_lines_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("query,answers\nx,y\n", "line 1: there is no column 'query'"),
+        ("query,answers\nx,y\n", "line 1: column 1 is none of id, question"),
         ("answers,documents\nx,y\n", "line 1: the column 'question' is missing"),
-        ("question,document\nx,y\n", "line 1: there is no column 'document'"),
+        ("question,document\nx,y\n", "line 1: column 2 is none of id, question"),
         ("question,question\nx,y\n", "line 1: a column comes twice"),
         ("question,answers\nx,y,z\n", "line 2: it has 3 columns where the header has 2"),
         ("answers,question\nx\n", "line 2: it has 1 columns where the header has 2"),
@@ -145,7 +145,7 @@ def test_wrong_tables_are_refused_with_their_line(tmp_path, content, message):
     [
         ("{", "this is no JSON object"),
         ("[" * 100_000, "this is no JSON object"),
-        ('{"question": "x", "answer": "y"}', "there is no column 'answer'"),
+        ('{"question": "x", "answer": "y"}', "column 2 is none of id, question"),
         ('{"question": ""}', "the question is empty"),
         ('{"question": "x", "answers": "y"}', "answers is a list"),
         ('{"question": "x", "answers": [" "]}', "an answer is empty"),
