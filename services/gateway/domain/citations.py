@@ -178,9 +178,9 @@ class _Index:
         if share >= LEAST_SUPPORT:
             return True
         words, about = self._told(claim), self._about[self._sentences[first][0]]
-        held = self._sentences[first][1].holds | self._sentences[last][1].holds | claim.facts.names & about
+        held = self._sentences[first][1].holds | self._sentences[last][1].holds
         added, repeated = words - self._asked, words & self._asked or self._asked
-        if not added or not repeated or _share(added, held) < LEAST_ADDED:
+        if not added or _share(added, held | claim.facts.names & about) < LEAST_ADDED:
             return False
         least = LEAST_REPEATED if first == last else LEAST_REPEATED_BY_TWO
         return _share(repeated, held) >= least and _share(repeated, about) >= LEAST_REPEATED_AROUND

@@ -115,6 +115,13 @@ def test_a_name_may_stand_elsewhere_in_the_passage_or_over_it():
     assert reasons(answer, f"{passage} Moreau made it.", question=question) == [None]
 
 
+def test_a_number_that_the_passage_has_of_somebody_else_supports_nothing():
+    passage = "Ada Short led the team with 11 wins. Luke Field led it in tackles, with 118."
+    question = "How many tackles did Luke Field register?"
+    assert reasons("Luke Field registered 11 tackles.", passage, question=question) == [Reason.NO_SUPPORT]
+    assert reasons("Luke Field registered 118 tackles.", passage, question=question) == [None]
+
+
 def test_what_only_repeats_the_question_is_supported_by_those_words_alone():
     question = "What part of the career of Luther was most productive?"
     answer = "The career of Luther was most productive in part."
