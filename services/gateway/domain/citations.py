@@ -93,7 +93,8 @@ def check(answer: str, passages: Sequence[Given], question: str = "") -> tuple[V
     content words. What it repeats of the question is no evidence by itself: where the span is
     about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6), 0.75 of
     what the sentence adds is enough. Its numbers, its dates, and a negation if and only if it
-    has one must stand in the span; its names there, elsewhere in the passage, or over it.
+    has one must stand in the span; its names there or over the passage, and those that the
+    question has anywhere in it.
     """
     sentences = sentences_of(without_markers(answer))
     least_words = LEAST_WORDS if len(sentences) > 1 else 1
@@ -133,7 +134,8 @@ class _Index:
         self._sentences = [
             (index, sentence) for index, passage in enumerate(passages) for sentence in sentences_of(passage.text)
         ]
-        self._about = [words_of(passage.context) for passage in passages]
+        self._over = [words_of(passage.context) for passage in passages]
+        self._about = list(self._over)
         for index, sentence in self._sentences:
             self._about[index] |= sentence.holds
         self._nearness = [_share(asked, about) for about in self._about]
@@ -177,21 +179,26 @@ class _Index:
     def _is_enough(self, claim: Sentence, share: float, first: int, last: int) -> bool:
         if share >= LEAST_SUPPORT:
             return True
-        words, about = self._told(claim), self._about[self._sentences[first][0]]
-        held = self._sentences[first][1].holds | self._sentences[last][1].holds
+        words, passage_index = self._told(claim), self._sentences[first][0]
+        held = self._held(first, last)
         added, repeated = words - self._asked, words & self._asked or self._asked
-        if not added or _share(added, held | claim.facts.names & about) < LEAST_ADDED:
+        if not added or _share(added, held | claim.facts.names & self._over[passage_index]) < LEAST_ADDED:
             return False
         least = LEAST_REPEATED if first == last else LEAST_REPEATED_BY_TWO
-        return _share(repeated, held) >= least and _share(repeated, about) >= LEAST_REPEATED_AROUND
+        around = _share(repeated, self._about[passage_index])
+        return _share(repeated, held) >= least and around >= LEAST_REPEATED_AROUND
+
+    def _held(self, first: int, last: int) -> frozenset[str]:
+        return self._sentences[first][1].holds | self._sentences[last][1].holds
 
     def _difference(self, claim: Sentence, first: int, last: int) -> Reason | None:
         """Return which fact of `claim` the span has otherwise."""
         passage_index, begins = self._sentences[first]
-        ends = self._sentences[last][1]
+        ends, names = self._sentences[last][1], claim.facts.names
         if not numbers_agree(claim.facts, begins.facts, ends.facts):
             return Reason.NUMBER_DIFFERS
-        if not claim.facts.names <= self._about[passage_index]:
+        near = self._held(first, last) | self._over[passage_index]
+        if not (names - self._asked <= near and names & self._asked <= self._about[passage_index]):
             return Reason.NAME_DIFFERS
         if (NEGATION in claim.words) != (NEGATION in begins.words | ends.words):
             return Reason.NEGATION_DIFFERS
