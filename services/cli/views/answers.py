@@ -30,7 +30,12 @@ class Answer:
             return
         if self._output.as_json:
             self._output.json({"event": kind, **plain(getattr(event, kind))})
+        self._show(kind, event)
+
+    def _show(self, kind: str, event: pb.AskResponse) -> None:
         match kind:
+            case "rewritten":
+                self._output.draw(Text(f"asked as: {visible(event.rewritten.standalone_question)}", "dim"))
             case "retrieval_done":
                 self._passages = event.retrieval_done.passages
             case "token_delta":
