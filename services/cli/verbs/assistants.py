@@ -1,11 +1,12 @@
 """assistant: named ways of answering, and their versions."""
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import ParseDict, ParseError
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1.retrieve_service_pb2 import RetrieveFilter
@@ -88,7 +89,7 @@ def put(
         without_abstention=not abstain,
     )
     if metadata:
-        ParseDict(dict(map(_pair, metadata)), assistant.filter.metadata)
+        _fill(assistant, metadata)
     request = pb.PutAssistantRequest(assistant=assistant, expected_version=_known(if_version))
     _kept(session, session.gateway.call(session.gateway.assistants.PutAssistant, request).assistant)
 
@@ -139,6 +140,13 @@ def _kept(session: Session, kept: pb.Assistant) -> None:
 
 def _known(version: int | None) -> int | None:
     return None if version is None else int32(version)
+
+
+def _fill(assistant: pb.Assistant, metadata: Sequence[str]) -> None:
+    try:
+        ParseDict(dict(map(_pair, metadata)), assistant.filter.metadata)
+    except ParseError as error:
+        raise Failure("metadata is of texts, numbers and booleans", "INVALID_METADATA") from error
 
 
 def _pair(text: str) -> tuple[str, object]:
