@@ -1,6 +1,8 @@
 """Writes one answer: admits it, packs its prompt, runs it on the engine, and measures it."""
 
+import asyncio
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -18,6 +20,9 @@ from services.generate.domain.sampling import Sampling
 from services.generate.lineages import Lineages
 from services.generate.ports import Engine, FinishReason, Job, Step
 from services.generate.shelf import AdapterShelf, Loaded
+
+# A prompt of so much text takes milliseconds to encode.
+LONG_CHARACTERS = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class Answers:
         clock = _Clock()
         try:
             async with self._admission.slot():
-                prompt = self._packer.pack(wanted.draft, wanted.sampling.max_tokens)
+                prompt = await self._packed(wanted)
                 async with self._adapters.permitted(identity, wanted.adapter) as loaded:
                     secret = wanted.restricted or (loaded is not None and not loaded.cleared)
                     job = Job(
@@ -120,13 +125,17 @@ class Answers:
                         loaded.engine_adapter if loaded else None,
                     )
                     async with self._engine.answering(job) as steps:
-                        metrics.PROMPT_TOKENS.inc(len(prompt.token_ids))
                         begun = Begun(prompt, loaded.adapter.digest if loaded else "")
                         async for written in _written(steps, begun, clock):
                             yield written
         except EngineBusy:
             metrics.REJECTED.inc()
             raise
+
+    async def _packed(self, wanted: Wanted) -> Prompt:
+        pack = functools.partial(self._packer.pack, wanted.draft, wanted.sampling.max_tokens)
+        # What is long would hold every other stream up while it is read.
+        return await asyncio.to_thread(pack) if wanted.draft.characters() > LONG_CHARACTERS else pack()
 
 
 def salt_of(key: bytes, identity: Identity, *, restricted: bool) -> str:
@@ -144,17 +153,18 @@ async def _written(steps: AsyncIterator[Step], begins: Begun, clock: "_Clock") -
     begun: Begun | None = begins
     completion_tokens = unsent_tokens = cached_tokens = 0
     async for step in steps:
-        clock.stepped()
+        if clock.stepped():
+            cached_tokens = step.cached_tokens
+            metrics.CACHED_TOKENS.inc(cached_tokens)
+            metrics.COMPUTED_TOKENS.inc(max(0, len(begins.prompt.token_ids) - cached_tokens))
         metrics.COMPLETION_TOKENS.inc(step.tokens)
         completion_tokens += step.tokens
         unsent_tokens += step.tokens
-        cached_tokens = max(cached_tokens, step.cached_tokens)
         ended = Ended(step.reason, completion_tokens, cached_tokens) if step.reason else None
         # A step without text brought a part of a character, or the token that ends the answer.
         if step.text or ended:
             yield Written(step.text, unsent_tokens, begun, ended)
             begun, unsent_tokens = None, 0
-    metrics.CACHED_TOKENS.inc(cached_tokens)
 
 
 class _Clock:
@@ -164,7 +174,9 @@ class _Clock:
         self._last = time.perf_counter()
         self._histogram = metrics.FIRST_TOKEN_SECONDS
 
-    def stepped(self) -> None:
-        now = time.perf_counter()
+    def stepped(self) -> bool:
+        """Time a step, and tell whether it was the first."""
+        now, is_first = time.perf_counter(), self._histogram is metrics.FIRST_TOKEN_SECONDS
         self._histogram.observe(now - self._last)
         self._last, self._histogram = now, metrics.GAP_SECONDS
+        return is_first

@@ -16,7 +16,9 @@ from services.common.identity import Identity, caller
 from services.common.pages import key_of, page_size_of, token_of
 from services.generate import metrics
 from services.generate.answers import Adapters, Answers, Begun, Ended, Wanted, Written
-from services.generate.domain.prompt import Draft, Passage, Turn
+from services.generate.domain.lengths import AnswerLength
+from services.generate.domain.packing import Passage
+from services.generate.domain.prompt import Draft, Turn
 from services.generate.domain.sampling import Sampling, checked
 from services.generate.erasure import Erasure
 from services.generate.lineages import Gone
@@ -30,6 +32,11 @@ GENERATE = pb.DESCRIPTOR.services_by_name["GenerateService"].full_name
 ADAPTERS = pb.DESCRIPTOR.services_by_name["AdapterService"].full_name
 ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
 
+_LENGTHS: dict[int, AnswerLength] = {
+    pb.ANSWER_LENGTH_SHORT: AnswerLength.SHORT,
+    pb.ANSWER_LENGTH_MEDIUM: AnswerLength.MEDIUM,
+    pb.ANSWER_LENGTH_LONG: AnswerLength.LONG,
+}
 _REASONS = {FinishReason.STOP: pb.FINISH_REASON_STOP, FinishReason.LENGTH: pb.FINISH_REASON_LENGTH}
 
 Context = grpc.aio.ServicerContext[object, object]
@@ -44,8 +51,9 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
         self._max_tokens = max_tokens
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
-        sampling = checked(_sampling(request.sampling), self._max_tokens)
-        wanted = Wanted(_draft(request), request.adapter, sampling, request.restricted)
+        draft = _draft(request)
+        sampling = checked(_sampling(request.sampling, draft.length), self._max_tokens)
+        wanted = Wanted(draft, request.adapter, sampling, request.restricted)
         answer = self._answers.write(caller(), wanted)
         async with aclosing(answer) as steps:
             async for written in steps:
@@ -62,7 +70,8 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
         return pb.Started(
             prompt=begun.prompt.text,
             prompt_tokens=len(begun.prompt.token_ids),
-            passages_used=begun.prompt.passages_used,
+            passages_used=len(begun.prompt.passage_indexes),
+            passage_indexes=begun.prompt.passage_indexes,
             turns_used=begun.prompt.turns_used,
             model=self._model,
             adapter_digest=begun.adapter_digest,
@@ -143,14 +152,21 @@ def _draft(request: pb.GenerateRequest) -> Draft:
     return Draft(
         request.instructions,
         [Turn(turn.question, turn.answer) for turn in request.history],
-        [Passage(passage.title, passage.text) for passage in request.passages],
+        [Passage(passage.title, passage.text, _relevance(passage.score)) for passage in request.passages],
         request.question,
+        # A length of a caller that is newer than we are.
+        _LENGTHS.get(request.answer_length, AnswerLength.UNSET),
         request.language,
     )
 
 
-def _sampling(sampling: pb.Sampling) -> Sampling:
-    return Sampling(sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed)
+def _relevance(score: float) -> float:
+    """Return a score that is one; what is none leaves the passage to its rank."""
+    return min(score, 1.0) if score > 0 else 0.0
+
+
+def _sampling(sampling: pb.Sampling, length: AnswerLength) -> Sampling:
+    return Sampling(sampling.max_tokens or length.tokens, sampling.temperature, sampling.top_p, sampling.seed)
 
 
 def _adapter(name: str, loaded: Loaded, gone: Gone) -> pb.Adapter:

@@ -35,6 +35,7 @@ class Answer:
         self._offered = pb.Abstained()
         self._usage = pb.Usage()
         self._takers: Mapping[str, Callable[[Any], None]] = {
+            "rewritten": self._rewritten,
             "retrieval_done": self._found,
             "token_delta": self._write,
             "citations": self._cite,
@@ -52,6 +53,9 @@ class Answer:
             self._output.json({"event": kind, **plain(getattr(event, kind))})
         if taker := self._takers.get(kind):
             taker(getattr(event, kind))
+
+    def _rewritten(self, rewritten: pb.Rewritten) -> None:
+        self._output.draw(Text(f"asked as: {visible(rewritten.standalone_question)}", "dim"))
 
     def _found(self, done: pb.RetrievalDone) -> None:
         self._passages = done.passages

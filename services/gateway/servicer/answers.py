@@ -193,7 +193,7 @@ def _generate_request(
     return generate_pb.GenerateRequest(
         instructions=asked.assistant.instructions,
         history=[generate_pb.Turn(question=turn.question, answer=turn.answer) for turn in turns],
-        passages=[generate_pb.ContextPassage(title=passage.title, text=passage.text) for passage in passages],
+        passages=_context(passages),
         question=asked.query,
         adapter=asked.assistant.adapter,
         answer_length=LENGTHS[asked.assistant.answer_length],
@@ -202,6 +202,17 @@ def _generate_request(
         # What was answered earlier may come from anything that the caller may read.
         restricted=bool(turns) or any(passage.restricted for passage in passages),
     )
+
+
+def _context(passages: Sequence[retrieve_pb.Passage]) -> list[generate_pb.ContextPassage]:
+    """Return passages as the prompt is packed from them, each with its relevance beside the best one's."""
+    best = max((passage.score for passage in passages), default=0.0)
+    return [
+        generate_pb.ContextPassage(
+            title=passage.title, text=passage.text, score=max(0.0, passage.score / best) if best > 0 else 0.0
+        )
+        for passage in passages
+    ]
 
 
 def _is_of(passage: retrieve_pb.Passage, sources: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from services.common.identity import Identity
 from services.common.permissions import PermissionsUnavailable
 from services.generate.domain.errors import EngineDead
-from services.generate.domain.prompt import Piece
+from services.generate.domain.packing import Piece
 from services.generate.ports import EngineAdapter, FinishReason, Job, Step
 
 _WORDS = ("The", "passage", "[1]", "says", "so.")

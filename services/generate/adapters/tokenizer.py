@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from services.generate.domain.prompt import Piece
+from services.generate.domain.packing import Piece
 
 # A character of the private use area never stands in a template.
 _HOLE = "\ue5a1"

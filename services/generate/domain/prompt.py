@@ -3,13 +3,16 @@
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.common.text import printable
 from services.generate.domain.errors import EmptyQuestion, QuestionTooLong
+from services.generate.domain.languages import in_language
+from services.generate.domain.lengths import AnswerLength
 from services.generate.domain.markup import neutral
+from services.generate.domain.packing import Passage, Piece, chosen
 
 MAX_QUESTION_CHARACTERS = 8000
 # No token of a common vocabulary is longer on average; what is longer is not worth encoding to find out.
@@ -17,34 +20,8 @@ MAX_CHARACTERS_A_TOKEN = 16
 # With passages to show, history may take a third of what instructions and question leave.
 HISTORY_SHARE = 3
 
-# Languages that we can name to the model, by ISO 639-1.
-LANGUAGES = {
-    "ar": "Arabic",
-    "cs": "Czech",
-    "da": "Danish",
-    "de": "German",
-    "el": "Greek",
-    "en": "English",
-    "es": "Spanish",
-    "fi": "Finnish",
-    "fr": "French",
-    "hi": "Hindi",
-    "hu": "Hungarian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "nl": "Dutch",
-    "no": "Norwegian",
-    "pl": "Polish",
-    "pt": "Portuguese",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "sv": "Swedish",
-    "tr": "Turkish",
-    "uk": "Ukrainian",
-    "zh": "Chinese",
-}
-
+# Answered as briefly as a model is told to anyway.
+_BARE = frozenset({AnswerLength.UNSET, AnswerLength.SHORT})
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _MARKER = re.compile(r"\[(\d{1,4})\]")
@@ -59,14 +36,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """What the model may answer from."""
-
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """What a caller wants in a prompt: `history` oldest first, `passages` best first.
 
@@ -77,25 +46,24 @@ class Draft:
     history: Sequence[Turn]
     passages: Sequence[Passage]
     question: str
+    length: AnswerLength = AnswerLength.UNSET
     language: str = ""
+
+    def characters(self) -> int:
+        """Return how much of it there is to read."""
+        turns = sum(len(turn.question) + len(turn.answer) for turn in self.history)
+        passages = sum(len(passage.title) + len(passage.text) for passage in self.passages)
+        return len(self.instructions) + turns + passages + len(self.question)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A packed prompt, as text and as what the engine gets."""
+    """A packed prompt, as text and as what the engine gets; the indexes of its passages rise."""
 
     text: str
     token_ids: list[int]
-    passages_used: int
+    passage_indexes: tuple[int, ...]
     turns_used: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a prompt with its tokens."""
-
-    text: str
-    token_ids: Sequence[int]
 
 
 class Tokenizer(Protocol):
@@ -134,10 +102,10 @@ class PromptPacker:
             QuestionTooLong: instructions and question do not fit.
         """
         budget, grounded = self._context_tokens - max_tokens, bool(draft.passages)
-        wanted = clean(draft.instructions) or self._own or standing(grounded)
+        wanted = clean(draft.instructions) or self._own or standing(grounded, draft.length)
         instructions = self._repeated(wanted) if len(wanted) <= budget * MAX_CHARACTERS_A_TOKEN else None
-        wording = asked(_checked(draft.question), grounded) + _in_language(draft.language, bool(draft.instructions))
-        question = self._encoded(wording, budget)
+        wording = asked(_checked(draft.question), grounded, draft.length)
+        question = self._encoded(wording + in_language(draft.language, ours=not draft.instructions), budget)
         if instructions is None or question is None:
             raise QuestionTooLong("instructions and question do not fit the model")
         left = budget - _tokens((instructions, question, *self._tokenizer.frame(0)))
@@ -147,11 +115,13 @@ class PromptPacker:
         frame = self._tokenizer.frame(len(before) // 2)
         passages = self._passages(draft.passages, budget - _tokens((instructions, *before, question, *frame)))
         # The best comes last, next to the question, where small models look.
-        pieces = _interleaved(frame, (instructions, *before), (*reversed(passages), question))
+        indexes = tuple(sorted(passages))
+        last = [*(passages[index] for index in reversed(indexes)), question]
+        pieces = _interleaved(frame, (instructions, *before), last)
         return Prompt(
             "".join([piece.text for piece in pieces]),
             list(itertools.chain.from_iterable(piece.token_ids for piece in pieces)),
-            len(passages),
+            indexes,
             len(before) // 2,
         )
 
@@ -173,18 +143,18 @@ class PromptPacker:
         around = _tokens(self._tokenizer.frame(len(messages) // 2)) - _tokens(self._tokenizer.frame(0))
         return _tokens(messages) + around
 
-    def _passages(self, passages: Sequence[Passage], left: int) -> list[Piece]:
-        """Return the first passages that fit; the very first is cut rather than left out."""
-        pieces: list[Piece] = []
-        for number, passage in enumerate(passages, 1):
-            piece = self._encoded(quoted(number, passage.title, passage.text), left)
-            if (piece is None or len(piece.token_ids) > left) and number == 1:
-                piece = self._cut(passage, left)
-            if piece is None or len(piece.token_ids) > left:
-                break
-            pieces.append(piece)
-            left -= len(piece.token_ids)
-        return pieces
+    def _passages(self, passages: Sequence[Passage], left: int) -> Mapping[int, Piece]:
+        """Return what is worth most of what fits, by index; the very first is cut rather than left out."""
+        if not passages:
+            return {}
+
+        def encode(index: int, passage: Passage) -> Piece | None:
+            return self._encoded(quoted(index + 1, passage.title, passage.text), left)
+
+        if found := chosen(passages, left, encode):
+            return found
+        cut = self._cut(passages[0], left)
+        return {0: cut} if cut else {}
 
     def _cut(self, passage: Passage, left: int) -> Piece | None:
         """Return the first passage up to the last sentence that fits, or None where not even one does."""
@@ -222,27 +192,23 @@ def quoted(number: int, title: str, text: str) -> str:
     return f"<passage {number}>\n{heading}\n{_defused(text)}\n</passage {number}>\n"
 
 
-def asked(question: str, grounded: bool) -> str:  # noqa: FBT001 - the one thing it turns on
+def asked(question: str, grounded: bool, length: AnswerLength = AnswerLength.UNSET) -> str:  # noqa: FBT001 - what it turns on
     """Return the words that put the question, after the passages where there are any."""
-    return f"\nUsing the passages above, answer in one short sentence: {question}" if grounded else question
-
-
-def _in_language(language: str, foreign: bool) -> str:  # noqa: FBT001 - whether the instructions are not ours
-    """Return the words that ask for a language; our own instructions are in English, and need none for it."""
-    if language not in LANGUAGES or (language == "en" and not foreign):
-        return ""
-    return f"\nAnswer in {LANGUAGES[language]}."
+    if grounded:
+        return f"\nUsing the passages above, answer {length.words}: {question}"
+    return question if length in _BARE else f"{question}\nAnswer {length.words}."
 
 
 @functools.cache
-def standing(grounded: bool) -> str:  # noqa: FBT001 - the one thing it turns on
+def standing(grounded: bool, length: AnswerLength = AnswerLength.UNSET) -> str:  # noqa: FBT001 - what it turns on
     """Return our own instructions: with passages, short and with an example, for small models follow little else."""
     if not grounded:
-        return "You are a helpful assistant. Answer in one or two short sentences."
+        brief = "in one or two short sentences" if length in _BARE else "as the question says"
+        return f"You are a helpful assistant. Answer {brief}."
     hours = quoted(1, "Opening hours", "The shop is open from 9 am to 6 pm, Monday to Saturday.")
     kettle = quoted(2, "Kettle K2", "The K2 kettle is red, holds 1.7 litres and costs 35 euros.")
     example = f"{kettle}{hours}\nWhen does the shop close?\nThe shop closes at 6 pm [1]."
-    return f"Answer the question with a fact from the passages, in one short sentence.\n\nExample:\n{example}"
+    return f"Answer the question with a fact from the passages, {length.words}.\n\nExample:\n{example}"
 
 
 def _defused(text: str) -> str:

@@ -23,7 +23,8 @@ async def conversation(stub, who):
     try:
         answer = await stub.GetConversation(pb.GetConversationRequest(conversation_id="talk"), **who)
     except grpc.aio.AioRpcError as error:
-        assert error.code() is grpc.StatusCode.NOT_FOUND
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
         return {}
     return {message.interaction_id: message for message in answer.interactions}
 

@@ -136,9 +136,20 @@ async def test_a_deadline_of_50_ms_stops_vllm(client, process):
     assert metric(process, "tandem_generate_waiting") == 0
 
 
+async def test_a_second_question_under_the_same_instructions_is_read_from_the_prefix_cache(client, process):
+    instructions = "Answer from the passages only, and say so where they do not tell. " * 40
+    name = r'tandem_generate_prompt_tokens_total\{cached="true"\}'
+    before = metric(process, name)
+    first = await client.answer("When is it open?", instructions=instructions)
+    second = await client.answer("Where is it?", instructions=instructions)
+    assert first[-1].finished.cached_tokens == 0
+    assert 0 < second[-1].finished.cached_tokens < second[0].started.prompt_tokens
+    assert metric(process, name) - before == second[-1].finished.cached_tokens
+
+
 async def test_vllms_own_metrics_are_beside_ours(client, process):
     await client.answer(sampling=pb.Sampling(max_tokens=7))
-    assert metric(process, "tandem_generate_tokens_total") > 7
+    assert metric(process, "tandem_generate_prompt_tokens_total") > 7
     assert metric(process, "tandem_generate_first_token_seconds_count") > 0
     assert metric(process, "vllm:generation_tokens_total") >= 7
 

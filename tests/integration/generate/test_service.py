@@ -40,7 +40,7 @@ async def idle(running):
 
 
 def tokens_written():
-    return REGISTRY.get_sample_value("tandem_generate_tokens_total", {"kind": "completion"})
+    return REGISTRY.get_sample_value("tandem_generate_completion_tokens_total")
 
 
 async def refusal(call):
@@ -62,6 +62,7 @@ async def test_an_answer_is_started_written_and_finished(instant):
     started, delta, finished = response.started, response.delta, response.finished
     assert "Nine to five." in started.prompt
     assert (started.passages_used, started.turns_used, started.model) == (2, 1, "Tiny-Model")
+    assert list(started.passage_indexes) == [0, 1]
     assert started.prompt_tokens > 0
     assert (delta.tokens, finished.completion_tokens) == (32, 32)
     assert finished.reason == pb.FINISH_REASON_STOP
@@ -108,6 +109,34 @@ async def test_passages_and_history_beyond_any_model_are_left_out(instant):
     started = (await instant.client().answer(passages=passages, history=history))[0].started
     assert (started.passages_used, started.turns_used) == (1, 0)
     assert started.prompt_tokens <= 2048 - 256
+
+
+async def test_a_long_passage_gives_way_to_what_is_worth_more(instant):
+    sizes = {"a": (200, 1.0), "b": (1400, 0.5), "c": (300, 0.4), "d": (300, 0.3)}
+    passages = [
+        pb.ContextPassage(title=name, text=f"{name} " * size, score=score) for name, (size, score) in sizes.items()
+    ]
+    started = (await instant.client().answer(passages=passages))[0].started
+    assert list(started.passage_indexes) == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("length", "words", "tokens"),
+    [
+        (pb.ANSWER_LENGTH_UNSPECIFIED, "in one short sentence", 256),
+        (pb.ANSWER_LENGTH_SHORT, "in one short sentence", 96),
+        (pb.ANSWER_LENGTH_LONG, "with every detail", 768),
+        (99, "in one short sentence", 256),
+    ],
+)
+async def test_an_answers_length_is_asked_for_and_bounded(tmp_path, length, words, tokens):
+    passages = [pb.ContextPassage(title="t", text="x", score=math.nan)]
+    async with generate_service(MemoryEngine(2000), tmp_path) as running:
+        told = await running.client().answer(passages=passages, answer_length=length)
+        explicit = await running.client().answer(answer_length=length, sampling=pb.Sampling(max_tokens=7))
+    assert words in told[0].started.prompt
+    assert told[-1].finished.completion_tokens == tokens
+    assert explicit[-1].finished.completion_tokens == 7
 
 
 async def test_an_unknown_adapter_is_not_found(instant):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 
 from services.generate.adapters.tokenizer import ChatTokenizer
-from services.generate.domain.prompt import Draft, Passage, PromptPacker, Turn
+from services.generate.domain.packing import Passage
+from services.generate.domain.prompt import Draft, PromptPacker, Turn
 from tests.integration.generate.tiny_model import write_model
 from tests.unit.generate.test_markup import texts
 

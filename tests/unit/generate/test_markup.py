@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.generate.domain.markup import neutral
-from services.generate.domain.prompt import Passage, Turn
+from services.generate.domain.packing import Passage
+from services.generate.domain.prompt import Turn
 from tests.unit.generate.test_prompt import packed
 
 MARKUP = [
@@ -90,8 +91,7 @@ def test_neutral_text_stays_neutral(text):
 )
 def test_a_prompt_has_our_delimiters_and_no_others(passages, history):
     prompt = packed(context_tokens=5000, passages=passages, history=history)
-    assert prompt.passages_used == len(passages)
     found = re.findall(r"<(/?)passage (\d+)>", prompt.text)
-    numbers = [str(number) for number in range(len(passages), 0, -1)]
+    numbers = [str(index + 1) for index in reversed(prompt.passage_indexes)]
     assert found == [pair for number in numbers for pair in (("", number), ("/", number))]
-    assert len(DELIMITER.findall(prompt.text)) == 2 * len(passages)
+    assert len(DELIMITER.findall(prompt.text)) == 2 * len(numbers)

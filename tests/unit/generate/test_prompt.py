@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from services.generate.adapters.memory import WordTokenizer
 from services.generate.domain.errors import EmptyQuestion, QuestionTooLong
-from services.generate.domain.prompt import Draft, Passage, PromptPacker, Turn, quoted
+from services.generate.domain.packing import Passage
+from services.generate.domain.prompt import Draft, PromptPacker, Turn, quoted
 
 INSTRUCTIONS = "Answer from the passages."
 
@@ -30,7 +31,7 @@ def test_instructions_come_first_then_history_then_passages_then_the_question():
     prompt = packed(history=[Turn("earlier?", "yes")], passages=[Passage("Hours", "Nine to five.")])
     order = [prompt.text.index(part) for part in (INSTRUCTIONS, "earlier?", "yes", "Nine to five.", "When is it open?")]
     assert order == sorted(order)
-    assert (prompt.turns_used, prompt.passages_used) == (1, 1)
+    assert (prompt.turns_used, len(prompt.passage_indexes)) == (1, 1)
 
 
 def test_a_callers_instructions_take_the_place_of_the_servers():
@@ -71,7 +72,7 @@ def test_a_long_turn_ends_the_history_rather_than_being_skipped():
 
 def test_history_leaves_room_for_passages():
     prompt = packed(history=[Turn("q", words(20))] * 10, passages=[Passage("t", words(60))])
-    assert prompt.passages_used == 1
+    assert len(prompt.passage_indexes) == 1
     assert prompt.turns_used >= 1
 
 
@@ -79,7 +80,7 @@ def test_the_last_passages_are_left_out_when_they_do_not_fit():
     prompt = packed(passages=[Passage(f"title{n}", words(40)) for n in range(5)])
     assert "title0" in prompt.text
     assert "title4" not in prompt.text
-    assert 0 < prompt.passages_used < 5
+    assert 0 < len(prompt.passage_indexes) < 5
 
 
 def test_the_best_passage_is_next_to_the_question():
@@ -98,18 +99,18 @@ def test_a_first_passage_that_is_too_long_is_cut_at_a_sentence():
     prompt = packed(passages=[Passage("Hours", f"It opens at nine. It closes at five. {words(500)}.")])
     assert "It closes at five.\n</passage 1>" in prompt.text
     assert "word" not in prompt.text
-    assert prompt.passages_used == 1
+    assert len(prompt.passage_indexes) == 1
 
 
 def test_a_first_passage_without_sentences_is_cut_at_a_word():
     prompt = packed(passages=[Passage("Hours", words(5000))])
-    assert prompt.passages_used == 1
+    assert len(prompt.passage_indexes) == 1
     assert len(prompt.token_ids) <= 150
 
 
 def test_no_passage_is_shown_where_the_question_leaves_no_room():
     prompt = packed(question=words(132), passages=[Passage("Hours", "Nine to five.")])
-    assert prompt.passages_used == 0
+    assert len(prompt.passage_indexes) == 0
 
 
 @pytest.mark.parametrize("question", ["", "   ", "\n\t ", "\x00\x01\x1f\x7f", "\u0085"])
@@ -185,5 +186,5 @@ def test_a_prompt_always_leaves_room_for_the_answer(history, passages, context_t
     prompt = packed(context_tokens, 20, history=history, passages=passages)
     assert len(prompt.token_ids) <= context_tokens - 20
     assert "When is it open?" in prompt.text
-    assert prompt.passages_used <= len(passages)
+    assert len(prompt.passage_indexes) <= len(passages)
     assert prompt.turns_used <= len(history)
