@@ -1,5 +1,6 @@
 """Starts the gateway: reads settings, wires, serves."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,17 +33,20 @@ from services.gateway.adapters.audit_writer import AuditWriter
 from services.gateway.adapters.bus import BusInteractionLog
 from services.gateway.adapters.directory import PostgresDirectory
 from services.gateway.adapters.engines import Engines, engine_addresses
+from services.gateway.adapters.entailment import open_entailment
 from services.gateway.adapters.erasers import Eraser
 from services.gateway.adapters.erasures import PostgresErasures
 from services.gateway.adapters.issuer_keys import open_issuers
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKeys
 from services.gateway.adapters.quotas import Meter, open_storage, quotas_of
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.checking import Checks, Judge
+from services.gateway.domain.abstention import Thresholds
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker
 from services.gateway.erasing import ErasureRunner
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
+from services.gateway.servicer.answers import GatewayServicer, Methods, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
 from services.gateway.servicer.audit import AuditServicer
 from services.gateway.servicer.authentication import MOST_PEOPLE, Authentication, Keys, Tokens
@@ -93,7 +97,8 @@ async def main() -> None:
         recording = Recording(log, settings.record_seconds, AnswerIds(key))
         services = Services(channels, outgoing, limits)
         rewriter = Rewriter(services, by_model=settings.rewriter == "model", seconds=settings.rewrite_seconds)
-        gateway = GatewayServicer(services, recent_assistants, rewriter, recording, books.oversight)
+        methods = Methods(rewriter, await asyncio.to_thread(_checks, settings))
+        gateway = GatewayServicer(services, recent_assistants, methods, recording, books.oversight)
         forwarder = Forwarder(outgoing, settings.forward_seconds)
         faces: tuple[Face, ...] = (
             (rpc.add_GatewayServiceServicer_to_server, gateway),
@@ -118,6 +123,16 @@ async def main() -> None:
             witness=books.oversight.witness,
         )
         await serve(service, transport=transport)
+
+
+def _checks(settings: Settings) -> Checks:
+    """Return how answers are checked; blocks where a model is read."""
+    thresholds = Thresholds(settings.abstain_below, settings.abstain_unsupported_below)
+    if not settings.entailment:
+        return Checks(None, thresholds, settings.languages)
+    entailment = open_entailment(settings.entailment)
+    judge = Judge(entailment, settings.entailment_seconds, settings.entailment_least)
+    return Checks(judge, thresholds, settings.languages)
 
 
 async def _open_channels(

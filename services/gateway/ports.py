@@ -22,6 +22,23 @@ class StoreUnavailable(Unavailable):
     reason = "STORE_UNAVAILABLE"
 
 
+class EntailmentFailed(Unavailable):
+    """The entailment model did not judge; what words say stands."""
+
+    reason = "ENTAILMENT_FAILED"
+
+
+class Entailment(Protocol):
+    """Judges whether one text follows from another."""
+
+    async def scores(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        """Return for each (premise, hypothesis) how surely the one entails the other, 0 to 1.
+
+        Raises:
+            EntailmentFailed: it cannot tell.
+        """
+
+
 class ApiKeys(Protocol):
     """Keeps the tenants' keys. Every method raises StoreUnavailable when it cannot."""
 

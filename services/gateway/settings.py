@@ -55,6 +55,32 @@ class Settings(ServerSettings, DatabaseSettings):
     rewrite_seconds: float = Field(2, gt=0, description="Most time that the model may take for that.")
     record_seconds: float = Field(5, gt=0, description="Most time an answer waits for the event log before it fails.")
 
+    languages: tuple[str, ...] = Field(
+        ("en", "fr", "de", "es", "it"),
+        description="Languages (ISO 639-1) in which a question is answered in its own; in others the model chooses.",
+    )
+    abstain_below: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Evidence (share of the question found in the passages) under which the model is not asked; 0 asks "
+        "it always.",
+    )
+    abstain_unsupported_below: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Evidence under which an answer of which no sentence is supported counts as none; 0 is never.",
+    )
+    entailment: str = Field(
+        "",
+        description="A cross-encoder for natural language inference that has the label entailment, by "
+        "sentence-transformers' name or folder, to judge what is supported; empty means by words alone. Needs the "
+        "extra `entailment`.",
+    )
+    entailment_seconds: float = Field(5, gt=0, description="Most time an answer waits for that model.")
+    entailment_least: float = Field(0.5, ge=0, le=1, description="From what probability on a sentence is supported.")
+
     def transport(self, platform: PlatformSettings) -> Transport:
         """Return how the gateway serves and calls.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ from services.gateway.domain.people import (
     expanded,
     fitting,
 )
-from services.gateway.ports import GroupPage
+from services.gateway.ports import EntailmentFailed, GroupPage
 
 
 class MemoryApiKeys:
@@ -193,6 +193,19 @@ class MemoryInteractionLog:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+
+class MemoryEntailment:
+    """Entailment that says what it was told to; of a pair that it was not told, nothing."""
+
+    def __init__(self, known: Mapping[tuple[str, str], float]) -> None:
+        self._known = known
+
+    async def scores(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        try:
+            return [self._known[pair] for pair in pairs]
+        except KeyError as error:
+            raise EntailmentFailed("a pair is not known") from error
 
 
 def _position(key: ApiKey) -> tuple[datetime, str]:

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from services.common.errors import InvalidArgument
 from services.common.text import printable
@@ -74,6 +74,11 @@ def conversation_id_of(requested: str) -> str:
     if requested and not _CONVERSATION_ID.fullmatch(requested):
         raise InvalidConversationId("a conversation's id has at most 64 letters, digits, '.', '_' and '-'")
     return requested
+
+
+def answer_language_of(question: str, allowed: Sequence[str]) -> str:
+    """Return the language to answer in: the question's, or the first of those `allowed` where it is not among them."""
+    return question if question in allowed or not allowed else allowed[0]
 
 
 def new_id(now: Callable[[], float] = time.time) -> str:

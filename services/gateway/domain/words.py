@@ -1,9 +1,7 @@
-"""Sentences and content words of any script, so that an answer can be held against a passage."""
+"""Content words of any script, so that an answer can be held against a passage."""
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 NEGATION = "¬"  # stands for every word of negation, so that sentences can be held against each other
@@ -24,8 +22,20 @@ _STOP_WORDS = frozenset(
 )
 _NEGATIONS = frozenset("no not never none neither nor cannot without pas jamais aucun aucune non ni sans".split())  # noqa: SIM905
 
-# The model's own markers, such as [2] or [1, 3], are no words of the answer.
-_MARKER = re.compile(r"\[\d+(?:\s*[,;-]\s*\d+)*\]")
+# Without "one" and its like, which are articles and pronouns, and without "neuf", which is new, too.
+NUMERALS = {
+    word: str(number)
+    for words in (
+        "two three four five six seven eight nine ten eleven twelve",
+        "- third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
+        "deux trois quatre cinq six sept huit - dix onze douze",
+        "zwei drei vier funf sechs sieben acht neun zehn elf zwolf",
+        "dos tres cuatro cinco seis siete ocho nueve diez once doce",
+        "due tre quattro cinque sei sette otto nove dieci undici dodici",
+    )
+    for number, word in enumerate(words.split(), 2)
+    if word not in {"-", "due", "sei", "once"}  # words of other languages
+}
 
 _GROUPING = ",.'\u2019 \u00a0\u202f\u2009"
 _TOKEN = re.compile(
@@ -60,71 +70,20 @@ _ENDINGS = (
 )
 _LEAST_STEM = 3
 
-# Stops that end a sentence where they stand, and those that need a space after them.
-_FIRM_STOPS = "\n\u3002\uff01\uff1f\uff61\u0964\u0965\u17d4\u104b"
-_SPACED_STOPS = ".!?\u2026\u061f\u06d4\u0589\u1362"
-_STOP = re.compile(f"[{_FIRM_STOPS}{_SPACED_STOPS}]+[\"'\u2019\u201d\u00bb)\\]\u300d\u300f\uff09]*")
-# After these a full stop ends no sentence: initials, list numbers, common abbreviations.
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[^\W\d_]|\d{1,2}|[Dd]r|[Mm]rs?|[Mm]me|[Mm]lle|[Ss]t|[Nn]o|art|approx|etc|vs|e\.g|i\.e|p\.\s?ex)\.$"
-)
-_LOOK_BACK = 10
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the stems and numbers of `text`, and NEGATION where it has one."""
+    return frozenset().union(*map(_content_of, _TOKEN.findall(folded(text))))
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence's span, [start, end), and what it says: stems, numbers, and NEGATION."""
-
-    start: int
-    end: int
-    words: frozenset[str]
+def folded(text: str) -> str:
+    """Return `text` in lower case, without accents, with ASCII digits; it may be longer or shorter."""
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
-def without_markers(text: str) -> str:
-    """Return `text`, as long as it was, with spaces for the model's own citation markers."""
-    return _MARKER.sub(lambda marker: " " * len(marker[0]), text)
-
-
-def sentences_of(text: str) -> list[Sentence]:
-    """Return the sentences of `text` that have a letter or a digit, in order."""
-    return [Sentence(start, end, _words_of(text[start:end])) for start, end in spans_of(text)]
-
-
-def spans_of(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the span of each sentence, without the space around it."""
-    start = 0
-    for end in _ends_of(text):
-        piece = text[start:end].rstrip()
-        stripped = piece.lstrip()
-        if any(map(str.isalnum, stripped)):
-            yield start + len(piece) - len(stripped), start + len(piece)
-        start = end
-
-
-def is_number(word: str) -> bool:
-    """Tell whether a word of a Sentence is a number."""
-    return word[0].isdigit()
-
-
-def _ends_of(text: str) -> Iterator[int]:
-    for match in _STOP.finditer(text):
-        if _ends_sentence(text, match):
-            yield match.end()
-    yield len(text)
-
-
-def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    stop, end = match[0], match.end()
-    if stop[0] in _FIRM_STOPS or "\n" in stop:
-        return True
-    if not text[end : end + 1].isspace():
-        return False
-    return stop != "." or _ABBREVIATION.search(text[max(0, end - _LOOK_BACK) : end]) is None
-
-
-def _words_of(sentence: str) -> frozenset[str]:
-    folded = sentence.lower() if sentence.isascii() else sentence.translate(_FOLDING)
-    return frozenset().union(*map(_content_of, _TOKEN.findall(folded)))
+def number_of(token: str) -> str:
+    """Return a number's one form: "1,000" and "1 000" are 1000, "1,5" is 1.5."""
+    return _GROUP.sub("", token).replace(",", ".")
 
 
 class _Folding(dict[int, str]):
@@ -152,7 +111,9 @@ def _fold(char: str) -> str:
 def _content_of(token: str) -> tuple[str, ...]:
     """Return what is compared of a token: a number, stems, NEGATION, or nothing of a stop word."""
     if token[0].isdigit():
-        return (_GROUP.sub("", token).replace(",", "."),)
+        return (number_of(token),)
+    if token in NUMERALS:
+        return (NUMERALS[token],)
     if token in _NEGATIONS or token.endswith(("n't", "n\u2019t")):
         return (NEGATION,)
     if token in _STOP_WORDS:

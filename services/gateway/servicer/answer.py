@@ -1,11 +1,11 @@
 """One answer as it grows: what is sent of it, and what is recorded."""
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from tandem.feedback.v1.events_pb2 import Interaction, InteractionPassage
+from tandem.feedback.v1.events_pb2 import Interaction
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1.retrieve_service_pb2 import Passage
@@ -13,9 +13,22 @@ from tandem.retrieve.v1.retrieve_service_pb2 import Passage
 from services.common.errors import Unavailable
 from services.common.telemetry import trace_id
 from services.gateway.adapters.services import Caller
+from services.gateway.checking import Checks
+from services.gateway.domain.abstention import Abstention, text_of
 from services.gateway.domain.assistants import Assistant
-from services.gateway.domain.citations import Cited, cite
-from services.gateway.metrics import ANSWER_TOKENS, CITATIONS, FIRST_TOKEN_SECONDS, UNSUPPORTED_SENTENCES
+from services.gateway.domain.citations import Checked
+from services.gateway.domain.evidence import Evidence, evidence_of
+from services.gateway.domain.questions import answer_language_of
+from services.gateway.metrics import ANSWER_TOKENS, FIRST_TOKEN_SECONDS
+from services.gateway.servicer.support import (
+    abstained_event,
+    citations_event,
+    count,
+    given_of,
+    interaction_citations,
+    interaction_passages,
+    seen_of,
+)
 
 # A question may be made to stand alone with words of so many turns before it.
 TOLD_TURNS = 3
@@ -38,6 +51,8 @@ class Asked:
     top_k: int
     arrived_at: float
     asked_at: Timestamp
+    # Of the question, ISO 639-1; empty where it cannot be told.
+    language: str = ""
     # What is searched for and answered; empty where the question stands alone as it is.
     standalone: str = ""
 
@@ -45,6 +60,11 @@ class Asked:
     def query(self) -> str:
         """The question as it stands without its conversation."""
         return self.standalone or self.question
+
+    @property
+    def answer_language(self) -> str:
+        """What it is answered in; empty leaves it to the model."""
+        return answer_language_of(self.language, self.assistant.languages)
 
     def milliseconds(self) -> int:
         """Return how long ago the question arrived."""
@@ -64,6 +84,8 @@ class Answer:
         self._started = generate_pb.Started()
         self._finished = generate_pb.Finished()
         self._texts: list[str] = []
+        self._evidence: Evidence | None = None
+        self._abstention: Abstention | None = None
         self._streamed_tokens = 0
 
     def take(self, events: Iterable[generate_pb.GenerateResponse]) -> pb.AskResponse | None:
@@ -94,13 +116,29 @@ class Answer:
             raise AnswerIncomplete("the answer broke off")
         ANSWER_TOKENS.inc(self._finished.completion_tokens)
 
-    def cited(self) -> Cited:
-        """Return what in the prompt's passages supports the answer."""
-        # Citations count the passages as the caller got them; what the prompt did not hold supports nothing.
-        texts = [passage.text if index in self._in_prompt() else "" for index, passage in enumerate(self._passages)]
-        found = cite("".join(self._texts), texts)
-        CITATIONS.inc(len(found.citations))
-        UNSUPPORTED_SENTENCES.inc(found.unsupported_sentences)
+    def evidence(self) -> Evidence:
+        """Return how much of the question is found in the passages."""
+        if self._evidence is None:
+            seen = [seen_of(passage, self._asked.language) for passage in self._passages]
+            self._evidence = evidence_of(self._asked.query, seen)
+        return self._evidence
+
+    def abstain(self, abstention: Abstention) -> Iterator[pb.AskResponse]:
+        """Give the events that say that there is no answer, instead of the engine's."""
+        self._abstention = abstention
+        yield abstained_event(abstention)
+        yield self._piece(text_of(self._asked.answer_language, offers=bool(abstention.nearest)), 0)
+        self._finished = generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP)
+        self._total_ms = self._asked.milliseconds()
+
+    async def checked(self, checks: Checks) -> Checked:
+        """Return what in the prompt's passages supports the answer; a text that tells nothing needs none."""
+        if self._abstention:
+            return Checked(())
+        text = "".join(self._texts)
+        found = await checks.check(text, [given_of(passage) for passage in self._shown()], self._asked.query)
+        if self._passages:
+            self._abstention = checks.thresholds.after(self.evidence(), found, text)
         return found
 
     def usage(self) -> pb.AskResponse:
@@ -125,10 +163,17 @@ class Answer:
         )
         return pb.AskResponse(end=end)
 
-    def interaction(self, interaction_id: str, cited: Cited) -> Interaction:
+    def ending(self, checked: Checked) -> Iterator[pb.AskResponse]:
+        """Give what follows the answer's text, but its End."""
+        count(checked, self._abstention)
+        yield citations_event(checked, self._passages, self._shown_indexes())
+        if self._abstention and self._abstention.late:
+            yield abstained_event(self._abstention)
+        yield self.usage()
+
+    def interaction(self, interaction_id: str, checked: Checked) -> Interaction:
         """Return the record of the question and its whole answer."""
-        asked, who = self._asked, self._asked.caller.identity
-        indexes = {citation.passage_index for citation in cited.citations}
+        asked, who, shown = self._asked, self._asked.caller.identity, self._shown()
         return Interaction(
             interaction_id=interaction_id,
             tenant_id=who.tenant_id,
@@ -141,7 +186,7 @@ class Answer:
             standalone_question=asked.standalone,
             answer="".join(self._texts),
             prompt=self._started.prompt,
-            passages=[_reference(self._passages[index], index in indexes) for index in self._in_prompt()],
+            passages=interaction_passages(shown, {span.passage_index for _, _, span in checked.cited()}),
             history_document_ids=_documents_of(self._turns_behind()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
@@ -151,6 +196,10 @@ class Answer:
             total_ms=self._total_ms,
             trace_id=trace_id(),
             asked_at=asked.asked_at,
+            supported_share=checked.supported_share,
+            sentences=len(checked.verdicts),
+            abstained=self._abstention is not None,
+            citations=interaction_citations(checked, shown),
         )
 
     def _piece(self, text: str, tokens: int) -> pb.AskResponse:
@@ -160,9 +209,16 @@ class Answer:
         self._texts.append(text)
         return pb.AskResponse(token_delta=pb.TokenDelta(text=text, tokens=tokens))
 
-    def _in_prompt(self) -> Sequence[int]:
-        """Return the indexes of the passages that the prompt holds, rising, as far as there are such passages."""
-        return sorted(set(range(len(self._passages))).intersection(self._started.passage_indexes))
+    def _shown(self) -> Sequence[Passage]:
+        return [self._passages[index] for index in self._shown_indexes()]
+
+    def _shown_indexes(self) -> Sequence[int]:
+        """Return which passages were in the prompt, or were offered where there was no prompt."""
+        if self._abstention and not self._abstention.late:
+            return self._abstention.nearest
+        there = range(len(self._passages))
+        claimed = self._started.passage_indexes or there[: max(0, self._started.passages_used)]
+        return sorted({index for index in claimed if index in there})
 
     def _turns_behind(self) -> Sequence[Interaction]:
         """Return the turns that are in the prompt, or may have words in the question as it stands alone."""
@@ -170,23 +226,7 @@ class Answer:
         return self._turns[max(0, len(self._turns) - max(told, self._started.turns_used)) :]
 
 
-def citations_event(cited: Cited) -> pb.AskResponse:
-    """Return the event that carries an answer's citations."""
-    return pb.AskResponse(citations=pb.Citations(citations=[pb.Citation(**asdict(found)) for found in cited.citations]))
-
-
 def _documents_of(turns: Sequence[Interaction]) -> list[str]:
     """Return the documents behind `turns`, and behind the turns before them."""
     own = {passage.document_id for turn in turns for passage in turn.passages}
     return sorted(own.union(*(turn.history_document_ids for turn in turns)))
-
-
-def _reference(passage: Passage, cited: bool) -> InteractionPassage:  # noqa: FBT001 - a field's value, not a switch
-    return InteractionPassage(
-        chunk_id=passage.chunk_id,
-        document_id=passage.document_id,
-        document_version=passage.document_version,
-        score=passage.score,
-        title=passage.title,
-        cited=cited,
-    )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,19 +16,21 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 
+from services.common.analysis import language_of
 from services.common.answer_ids import AnswerIds
 from services.common.bus import BusUnavailable
 from services.common.errors import ServiceError
 from services.common.identity import caller
 from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
+from services.gateway.checking import Checks
 from services.gateway.domain.assistants import assistant_of, name_of
-from services.gateway.domain.citations import Cited
+from services.gateway.domain.citations import Checked
 from services.gateway.domain.questions import conversation_id_of, new_id, question_of, top_k_of
 from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
-from services.gateway.servicer.answer import Answer, Asked, citations_event
+from services.gateway.servicer.answer import Answer, Asked
 from services.gateway.servicer.assistants import LENGTHS, RecentAssistants
 from services.gateway.servicer.filters import narrowed
 from services.gateway.servicer.rewriting import Rewriter
@@ -65,20 +67,29 @@ class Oversight:
     witness: Witness
 
 
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """How follow-ups are made to stand alone, and how answers are checked."""
+
+    rewriter: Rewriter
+    checks: Checks
+
+
 class GatewayServicer(rpc.GatewayServiceServicer):
     def __init__(
         self,
         services: Services,
         assistants: RecentAssistants,
-        rewriter: Rewriter,
+        methods: Methods,
         recording: Recording,
         oversight: Oversight,
     ) -> None:
         self._services = services
         self._assistants = assistants
-        self._rewriter = rewriter
+        self._rewriter = methods.rewriter
         self._recording = recording
         self._oversight = oversight
+        self._checks = methods.checks
 
     async def Ask(self, request: pb.AskRequest, context: Any) -> AsyncIterator[pb.AskResponse]:
         async with _counted(self._oversight.meter.answer(caller())) as use:
@@ -92,21 +103,37 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             passages = await self._passages(asked, request)
             answer = Answer(asked, passages, turns)
             use.tokens = lambda: rewritten.tokens + answer.tokens()
-            generating = await self._services.generate(_generate_request(asked, turns, passages, request), asked.caller)
+            wanted = _generate_request(asked, turns, passages, request)
             # Left before anything else happens, so that the engine stops when the caller goes.
-            with reading_ahead(generating) as batches, reaching("generate"):
-                self._oversight.witness.given(ASK, passages)
-                yield pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
-                async for batch in batches:
-                    if piece := answer.take(batch):
-                        yield piece
+            async with contextlib.aclosing(self._told(asked, passages, answer, wanted)) as events:
+                async for event in events:
+                    yield event
             answer.whole()
-            cited, interaction_id = answer.cited(), new_id()
-            recorded = self._recorded(asked, answer, interaction_id, cited)
-            yield citations_event(cited)
-            yield answer.usage()
+            checked, interaction_id = await answer.checked(self._checks.of(asked.assistant)), new_id()
+            recorded = self._recorded(asked, answer, interaction_id, checked)
+            for event in answer.ending(checked):
+                yield event
             await _acknowledged(recorded, self._recording.seconds)
             yield answer.end(self._recording.answer_ids.mint(asked.caller.identity.tenant_id, interaction_id))
+
+    async def _told(
+        self, asked: Asked, passages: Sequence[retrieve_pb.Passage], answer: Answer, wanted: generate_pb.GenerateRequest
+    ) -> AsyncGenerator[pb.AskResponse]:
+        """Give the passages and the answer's text: the engine's, or ours where the passages do not tell."""
+        done = pb.AskResponse(retrieval_done=pb.RetrievalDone(passages=passages))
+        if none := self._checks.of(asked.assistant).thresholds.before(answer.evidence()):
+            self._oversight.witness.given(ASK, passages)
+            yield done
+            for event in answer.abstain(none):
+                yield event
+            return
+        generating = await self._services.generate(wanted, asked.caller)
+        with reading_ahead(generating) as batches, reaching("generate"):
+            self._oversight.witness.given(ASK, passages)
+            yield done
+            async for batch in batches:
+                if piece := answer.take(batch):
+                    yield piece
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         await self._oversight.meter.request(caller())
@@ -131,7 +158,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         conversation_id = conversation_id_of(request.conversation_id) or new_id()
         assistant = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
         top_k = top_k_of(request.top_k, assistant)
-        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at)
+        language = language_of(question, (*self._checks.languages, *assistant.languages))
+        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at, language)
 
     async def _turns(self, asked: Asked, continued: str) -> Sequence[Interaction]:
         """Return the earlier turns of the caller's conversation, without those that may not be shown again."""
@@ -154,8 +182,8 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         # A caller may narrow what an assistant reads, never widen it.
         return [passage for passage in found.passages if not allowed or _is_of(passage, allowed)]
 
-    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, cited: Cited) -> asyncio.Future[None]:
-        record = answer.interaction(interaction_id, cited).SerializeToString()
+    def _recorded(self, asked: Asked, answer: Answer, interaction_id: str, checked: Checked) -> asyncio.Future[None]:
+        record = answer.interaction(interaction_id, checked).SerializeToString()
         return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
 
 
@@ -170,6 +198,7 @@ def _generate_request(
         adapter=asked.assistant.adapter,
         answer_length=LENGTHS[asked.assistant.answer_length],
         sampling=request.sampling if request.HasField("sampling") else None,
+        language=asked.answer_language,
         # What was answered earlier may come from anything that the caller may read.
         restricted=bool(turns) or any(passage.restricted for passage in passages),
     )

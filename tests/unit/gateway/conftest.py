@@ -42,12 +42,13 @@ from services.gateway.adapters.memory import (
 )
 from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
+from services.gateway.checking import Checks
 from services.gateway.domain.audit import AuditEvent
 from services.gateway.domain.keys import KeyMaker, KeyTerms
 from services.gateway.domain.tokens import Issuer
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.access import AccessServicer
-from services.gateway.servicer.answers import GatewayServicer, Oversight, Recording
+from services.gateway.servicer.answers import GatewayServicer, Methods, Oversight, Recording
 from services.gateway.servicer.assistants import AssistantServicer
 from services.gateway.servicer.authentication import Authentication, Keys, Tokens
 from services.gateway.servicer.directory import DirectoryServicer
@@ -290,6 +291,7 @@ async def start_gateway(
     rewrite_seconds: float = 0,
     issuers: Sequence[Issuer] = (),
     watching: Watching | None = None,
+    checks: Checks | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway before `behind`, or before whatever is at `address`."""
     watching = watching or Watching()
@@ -312,7 +314,8 @@ async def start_gateway(
         server = grpc.aio.server(interceptors=[RpcInterceptor(authentication, witness)])
         recording = Recording(log, record_seconds, AnswerIds(PLATFORM_KEY))
         rewriter = Rewriter(services, by_model=rewrite_seconds > 0, seconds=rewrite_seconds)
-        gateway = GatewayServicer(services, recent_assistants, rewriter, recording, Oversight(meter, witness))
+        methods = Methods(rewriter, checks or Checks())
+        gateway = GatewayServicer(services, recent_assistants, methods, recording, Oversight(meter, witness))
         rpc.add_GatewayServiceServicer_to_server(gateway, server)
         rpc.add_AccessServiceServicer_to_server(AccessServicer(keys, maker, recent_keys.forget), server)
         rpc.add_AssistantServiceServicer_to_server(AssistantServicer(assistants, recent_assistants), server)

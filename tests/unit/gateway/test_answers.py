@@ -15,7 +15,9 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from services.common.answer_ids import AnswerIds
 from services.common.errors import ResourceExhausted
 from services.common.identity import system
-from services.gateway.domain.assistants import AnswerLength, Assistant, Narrowing
+from services.gateway.checking import Checks
+from services.gateway.domain.abstention import Thresholds
+from services.gateway.domain.assistants import AnswerLength, Assistant, CitationPolicy, Narrowing
 
 PLATFORM_KEY = b"k" * 32
 SOON_SECONDS = 5.0
@@ -456,3 +458,100 @@ async def test_a_slow_reader_still_gets_the_whole_answer(gateway, behind):
         text += event.token_delta.text
         await asyncio.sleep(0)
     assert text == "".join(behind.pieces)
+
+
+CHECKS = Checks(thresholds=Thresholds(0.5, 0.6), languages=("en", "fr"))
+
+
+async def test_a_citation_names_the_chunks_version_and_the_documents_characters(gateway, behind):
+    behind.passages[1].document_id, behind.passages[1].document_version = "d2", 7
+    behind.passages[1].start_offset, behind.passages[1].end_offset = 100, 150
+    (citation,) = last(await gateway.events(), "citations").citations
+    assert (citation.chunk_id, citation.document_id, citation.document_version) == ("c2", "d2", 7)
+    assert (citation.start_offset, citation.end_offset) == (100, 136)
+
+
+async def test_what_no_passage_supports_is_marked_with_the_reason_and_not_hidden(gateway, behind, log):
+    behind.pieces = ("Returns are accepted within 30 days. ", "Orders above 60 ship free.")
+    events = await gateway.events()
+    citations = last(events, "citations")
+    (unsupported,) = citations.unsupported
+    assert answer_of(events)[unsupported.answer_start : unsupported.answer_end] == "Orders above 60 ship free."
+    assert unsupported.reason == pb.UNSUPPORTED_REASON_NUMBER_DIFFERS
+    assert (citations.supported_share, citations.sentences) == (0.5, 2)
+    kept = Interaction.FromString(log.records[0][2])
+    assert (kept.supported_share, kept.sentences, kept.abstained) == (0.5, 2, False)
+    assert [(cited.passage_index, cited.answer_end) for cited in kept.citations] == [(1, 36)]
+
+
+async def test_where_the_passages_do_not_tell_the_engine_is_not_asked(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Who wrote Hamlet?")
+    assert kinds(events) == ["retrieval_done", "abstained", "token_delta", "citations", "usage", "end"]
+    abstained = last(events, "abstained")
+    assert (abstained.reason, abstained.late) == (pb.ABSTENTION_REASON_LITTLE_EVIDENCE, False)
+    assert list(abstained.nearest) == [0, 1]
+    assert answer_of(events).startswith("I don't find an answer")
+    assert not last(events, "citations").unsupported
+    assert not any(isinstance(request, generate_pb.GenerateRequest) for request in behind.requests)
+    kept = Interaction.FromString(log.records[0][2])
+    assert kept.abstained
+    assert [(passage.chunk_id, passage.cited) for passage in kept.passages] == [("c1", False), ("c2", False)]
+
+
+async def test_it_is_said_in_the_questions_language(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Qui a écrit la pièce de théâtre qui s'appelle Hamlet ?")
+    assert answer_of(events).startswith("Je ne trouve pas la réponse")
+
+
+async def test_where_nothing_is_found_nothing_is_offered(starting, behind, log):
+    behind.passages = []
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Who wrote Hamlet?")
+    assert last(events, "abstained").reason == pb.ABSTENTION_REASON_NO_PASSAGES
+    assert answer_of(events) == "I don't find an answer to this in the documents."
+
+
+async def test_a_model_that_says_that_it_does_not_know_has_abstained_after_its_text(starting, behind, log):
+    behind.pieces = ("The passages do not ", "mention the price.")
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        events = await gateway.events(question="Are returns accepted within 30 days?")
+    assert kinds(events)[-4:] == ["citations", "abstained", "usage", "end"]
+    abstained = last(events, "abstained")
+    assert (abstained.reason, abstained.late) == (pb.ABSTENTION_REASON_MODEL, True)
+    assert Interaction.FromString(log.records[0][2]).abstained
+
+
+async def test_an_assistant_that_requires_support_says_when_there_is_none(starting, behind, log):
+    behind.pieces = ("The moon is made of green cheese.",)
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        required = Assistant("strict", citation_policy=CitationPolicy.REQUIRE)
+        await gateway.assistants.put(system("acme", "test"), required)
+        events = await gateway.events(assistant="strict", question="Are returns accepted within 30 days?")
+    assert last(events, "abstained").reason == pb.ABSTENTION_REASON_UNSUPPORTED
+
+
+async def test_an_assistant_may_answer_whatever_the_passages_tell(starting, behind, log):
+    async with starting(behind, log, checks=CHECKS) as gateway:
+        await gateway.assistants.put(system("acme", "test"), Assistant("chat", without_abstention=True))
+        events = await gateway.events(assistant="chat", question="Who wrote Hamlet?")
+    assert "abstained" not in kinds(events)
+
+
+@pytest.mark.parametrize(
+    ("languages", "wanted"), [((), "fr"), (("fr", "en"), "fr"), (("de", "en"), "de"), (("en",), "en")]
+)
+async def test_the_answer_is_asked_for_in_the_questions_language_or_the_assistants_first(
+    starting, behind, log, languages, wanted
+):
+    async with starting(behind, log, checks=Checks(languages=("en", "fr"))) as gateway:
+        await gateway.assistants.put(system("acme", "test"), Assistant("poly", languages=languages))
+        await gateway.events(assistant="poly", question="Jusqu'à quand puis-je vous retourner un article acheté ?")
+    assert behind.requests[-1].language == wanted
+
+
+@pytest.mark.parametrize("offsets", [(0, 0), (5, 5), (10, 5), (0, 2**31 - 1)])
+async def test_offsets_that_cannot_be_true_break_nothing(gateway, behind, offsets):
+    behind.passages[1].start_offset, behind.passages[1].end_offset = offsets
+    assert len(last(await gateway.events(), "citations").citations) == 1

@@ -40,6 +40,23 @@ def test_a_callers_instructions_take_the_place_of_the_servers():
     assert INSTRUCTIONS not in prompt.text
 
 
+@pytest.mark.parametrize(
+    ("language", "wanted", "asked_for"),
+    [
+        ("fr", "", "Answer in French."),
+        ("de", "Sei kurz.", "Answer in German."),
+        ("en", "Sois bref.", "Answer in English."),
+        ("en", "", ""),
+        ("tlh", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_model_is_asked_for_a_language_unless_our_own_instructions_imply_it(language, wanted, asked_for):
+    text = packed(language=language, wanted=wanted, instructions="").text
+    assert text.count("Answer in ") == (1 if asked_for else 0) + ("Answer in one or two" in text)
+    assert asked_for in text
+
+
 def test_the_oldest_turns_are_left_out_first():
     prompt = packed(history=[Turn(f"question{n}", words(40)) for n in range(5)])
     assert "question4" in prompt.text

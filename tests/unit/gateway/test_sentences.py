@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.domain.words import sentences_of, spans_of, without_markers
+from services.gateway.domain.sentences import sentences_of, spans_of, without_markers
 
 
 @pytest.mark.parametrize(
