@@ -154,9 +154,9 @@ def _draft(request: pb.GenerateRequest) -> Draft:
         [Turn(turn.question, turn.answer) for turn in request.history],
         [Passage(passage.title, passage.text, _relevance(passage.score)) for passage in request.passages],
         request.question,
-        request.language,
+        language=request.language,
         # A length of a caller that is newer than we are.
-        _LENGTHS.get(request.answer_length, AnswerLength.UNSET),
+        length=_LENGTHS.get(request.answer_length, AnswerLength.UNSET),
     )
 
 

@@ -166,6 +166,8 @@ def world(
             TANDEM_TRACES=f"file:{traces}",
             TANDEM_QUOTAS=json.dumps({"poor": {"requests_per_minute": 2, "documents": 1}}),
             GATEWAY_OIDC_ISSUERS=json.dumps([trusted, away]),
+            # Canaries stand in no document, and are to reach the engine all the same.
+            GATEWAY_ABSTAIN_BELOW="0",
         )
         yield World(command, traces, folder, url, private, canaries)
 

@@ -1,4 +1,4 @@
-"""key, assistant, adapter: who may ask, and who answers."""
+"""key, adapter: who may ask, and what answers."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -9,7 +9,6 @@ from google.protobuf.message import Message
 from tandem.gateway.v1 import gateway_service_pb2 as gateway_pb
 from tandem.generate.v1 import generate_service_pb2 as generate_pb
 
-from services.cli.gateway import int32
 from services.cli.output import plain
 from services.cli.session import Session
 from services.cli.views import tables as views
@@ -47,38 +46,6 @@ def revoke_key(session: Session, key_id: Annotated[str, typer.Argument(help="The
     """End an API key."""
     session.gateway.call(session.gateway.access.RevokeApiKey, gateway_pb.RevokeApiKeyRequest(key_id=key_id))
     session.output.show({"revoked": key_id}, lambda: f"key {key_id} is revoked")
-
-
-def put_assistant(
-    session: Session,
-    name: Annotated[str, typer.Argument(help="The assistant's name.")],
-    instructions: Annotated[str, typer.Option(help="What it must keep to.")] = "",
-    source: Annotated[list[str] | None, typer.Option(help="A source it reads; may be given again.")] = None,
-    adapter: Annotated[str, typer.Option(help="The adapter it answers with.")] = "",
-    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Passages it retrieves; 0 means the default.")] = 0,
-    retrieval: Annotated[bool, typer.Option(help="Answer from the documents.")] = True,
-) -> None:
-    """Make an assistant, or replace the one of that name."""
-    assistant = gateway_pb.Assistant(
-        name=name,
-        instructions=instructions,
-        sources=source or (),
-        adapter=adapter,
-        top_k=int32(top_k),
-        without_retrieval=not retrieval,
-    )
-    request = gateway_pb.PutAssistantRequest(assistant=assistant)
-    kept = session.gateway.call(session.gateway.assistants.PutAssistant, request).assistant
-    session.output.show({"assistant": plain(kept)}, lambda: f"assistant {kept.name} is kept")
-
-
-def list_assistants(session: Session) -> None:
-    """List the assistants."""
-    rpc = session.gateway.assistants.ListAssistants
-    found = [
-        each for page in session.gateway.pages(rpc, gateway_pb.ListAssistantsRequest()) for each in page.assistants
-    ]
-    show(session, "assistants", found, ("name", "instructions", "sources", "adapter", "top_k", "without_retrieval"))
 
 
 def load_adapter(

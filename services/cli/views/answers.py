@@ -1,6 +1,7 @@
 """How answers and passages look."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,14 @@ from services.cli.output import Output, plain, visible
 
 EXCERPT_CHARACTERS = 400
 
+_REASONS = {
+    pb.UNSUPPORTED_REASON_NO_SUPPORT: "no passage says this",
+    pb.UNSUPPORTED_REASON_NUMBER_DIFFERS: "the passages have another number",
+    pb.UNSUPPORTED_REASON_NAME_DIFFERS: "the passages have other names",
+    pb.UNSUPPORTED_REASON_NEGATION_DIFFERS: "the passages say the contrary",
+    pb.UNSUPPORTED_REASON_NOT_ENTAILED: "this does not follow from the passages",
+}
+
 
 class Answer:
     """Prints the events of one answer as they come."""
@@ -21,7 +30,19 @@ class Answer:
         self.answer_id = ""
         self._output = output
         self._passages: Sequence[retrieve_pb.Passage] = ()
+        self._text = ""
+        # What an answer that is none comes with: shown once its text is written.
+        self._offered = pb.Abstained()
         self._usage = pb.Usage()
+        self._takers: Mapping[str, Callable[[Any], None]] = {
+            "rewritten": self._rewritten,
+            "retrieval_done": self._found,
+            "token_delta": self._write,
+            "citations": self._cite,
+            "abstained": self._abstain,
+            "usage": self._cost,
+            "end": self._end,
+        }
 
     def take(self, event: pb.AskResponse) -> None:
         """Print one event."""
@@ -30,26 +51,46 @@ class Answer:
             return
         if self._output.as_json:
             self._output.json({"event": kind, **plain(getattr(event, kind))})
-        match kind:
-            case "retrieval_done":
-                self._passages = event.retrieval_done.passages
-            case "token_delta":
-                self._output.write(event.token_delta.text)
-            case "citations":
-                self._cite(event.citations.citations)
-            case "usage":
-                self._usage = event.usage
-            case "end":
-                self._end(event.end)
+        if taker := self._takers.get(kind):
+            taker(getattr(event, kind))
 
-    def _cite(self, citations: Sequence[pb.Citation]) -> None:
+    def _rewritten(self, rewritten: pb.Rewritten) -> None:
+        self._output.draw(Text(f"asked as: {visible(rewritten.standalone_question)}", "dim"))
+
+    def _found(self, done: pb.RetrievalDone) -> None:
+        self._passages = done.passages
+
+    def _write(self, delta: pb.TokenDelta) -> None:
+        self._text += delta.text
+        self._output.write(delta.text)
+
+    def _cost(self, usage: pb.Usage) -> None:
+        self._usage = usage
+
+    def _cite(self, found: pb.Citations) -> None:
         self._output.write("\n")
-        if not citations:
-            self._output.draw(Text("No sentence of this answer was found in the documents.", "yellow"))
-        first_of = {citation.number: citation for citation in reversed(citations)}
+        self._offer(self._offered)
+        first_of = {citation.number: citation for citation in reversed(found.citations)}
         for number, citation in sorted(first_of.items()):
             passage = self._passages[citation.passage_index]
             self._output.draw(Text.assemble((f"[{number}] ", "bold cyan"), _heading(passage)))
+        for sentence in found.unsupported:
+            said = visible(self._text[sentence.answer_start : sentence.answer_end])
+            why = _REASONS.get(sentence.reason, "unsupported")
+            self._output.draw(Text.assemble((f"[?] {why}: ", "bold yellow"), said))
+        if found.check_failure:
+            self._output.draw(Text("The entailment model did not judge; this is by words alone.", "yellow"))
+
+    def _abstain(self, told: pb.Abstained) -> None:
+        if told.late:
+            self._output.draw(Text("The documents do not tell: do not rely on this answer.", "bold yellow"))
+            self._offer(told)
+        else:
+            self._offered = told
+
+    def _offer(self, told: pb.Abstained) -> None:
+        for index in told.nearest:
+            self._output.draw(Text.assemble(("near: ", "bold cyan"), _heading(self._passages[index])))
 
     def _end(self, end: pb.End) -> None:
         self.answer_id = end.answer_id

@@ -60,7 +60,13 @@ def turns(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
     lines = []
     for row in rows:
         facts = f"{row['completion_tokens']} tokens, {row['total_ms']} ms, {len(row['passages'])} passages"
-        head = (f"{when(row, 'asked_at')} {row['assistant']}, {facts}", "dim")
+        head = (f"{when(row, 'asked_at')} {row['assistant']}, {facts}{_support(row)}", "dim")
         question, answer = (" ".join(visible(row[key]).split()) for key in ("question", "answer"))
         lines.append(Text.assemble(head, "\n  ", (question, "bold"), "\n  ", answer))
     return Group(*lines) if lines else Text("none", "dim")
+
+
+def _support(row: Mapping[str, Any]) -> str:
+    if row["abstained"]:
+        return ", the documents did not tell"
+    return f", {row['supported_share']:.0%} of {row['sentences']} sentences supported" if row["sentences"] else ""

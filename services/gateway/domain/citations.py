@@ -14,7 +14,7 @@ LEAST_SUPPORT = 0.95
 # Else of what the sentence adds to the question, and, of what it repeats of it: one sentence, two, the whole passage.
 LEAST_ADDED = 0.75
 LEAST_REPEATED, LEAST_REPEATED_BY_TWO, LEAST_REPEATED_AROUND = 0.5, 0.9, 0.6
-# From this share on a span is about the same, and what it has otherwise is worth telling.
+# From this share on a span is about the same: it may support, and what it has otherwise is worth telling.
 RESEMBLANCE = 0.5
 # One word in common supports nothing, unless that word is the whole answer.
 LEAST_WORDS = 2
@@ -93,7 +93,8 @@ def check(answer: str, passages: Sequence[Given], question: str = "") -> tuple[V
     content words. What it repeats of the question is no evidence by itself: where the span is
     about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6), 0.75 of
     what the sentence adds is enough. Its numbers, its dates, and a negation if and only if it
-    has one must stand in the span; its names there, elsewhere in the passage, or over it.
+    has one must stand in the span; its names there or over the passage, and those that the
+    question has anywhere in it.
     """
     sentences = sentences_of(without_markers(answer))
     least_words = LEAST_WORDS if len(sentences) > 1 else 1
@@ -133,7 +134,8 @@ class _Index:
         self._sentences = [
             (index, sentence) for index, passage in enumerate(passages) for sentence in sentences_of(passage.text)
         ]
-        self._about = [words_of(passage.context) for passage in passages]
+        self._over = [words_of(passage.context) for passage in passages]
+        self._about = list(self._over)
         for index, sentence in self._sentences:
             self._about[index] |= sentence.holds
         self._nearness = [_share(asked, about) for about in self._about]
@@ -149,26 +151,27 @@ class _Index:
         shorter one, then that of the better passage.
         """
         words = self._told(claim)
-        ranked = sorted(
-            self._shares(words),
-            key=lambda found: (-found[0], -self._nearness[self._sentences[found[1]][0]], found[2] - found[1], found[1]),
-        )
-        spans = [(held / len(words), first, last) for held, first, last in ranked]
-        for span in spans:
+        found = list(self._shares(words))
+        if not found:
+            return Verdict(claim.start, claim.end, None, Reason.NO_SUPPORT)
+        close = sorted((span for span in found if span[0] >= RESEMBLANCE), key=self._rank)
+        for span in close:
             if self._is_enough(claim, *span) and not self._difference(claim, *span[1:]):
                 return self._said(claim, span, None)
-        if not spans or spans[0][0] < RESEMBLANCE:
-            return self._said(claim, spans[0] if spans else None, Reason.NO_SUPPORT)
-        return self._said(claim, spans[0], self._difference(claim, *spans[0][1:]) or Reason.NO_SUPPORT)
+        nearest = close[0] if close else min(found, key=self._rank)
+        difference = self._difference(claim, *nearest[1:]) if close else None
+        return self._said(claim, nearest, difference or Reason.NO_SUPPORT)
+
+    def _rank(self, span: tuple[float, int, int]) -> tuple[float, float, int, int]:
+        share, first, last = span
+        return -share, -self._nearness[self._sentences[first][0]], last - first, first
 
     def _told(self, claim: Sentence) -> frozenset[str]:
         """Return the content words of a sentence, without those by which the model speaks of itself."""
         words = claim.words - {NEGATION}
         return words - (_OWN_WORDS - self._asked) or words
 
-    def _said(self, claim: Sentence, found: tuple[float, int, int] | None, reason: Reason | None) -> Verdict:
-        if found is None:
-            return Verdict(claim.start, claim.end, None, reason)
+    def _said(self, claim: Sentence, found: tuple[float, int, int], reason: Reason | None) -> Verdict:
         support, first, last = found
         passage_index, begins = self._sentences[first]
         ends = self._sentences[last][1]
@@ -177,38 +180,43 @@ class _Index:
     def _is_enough(self, claim: Sentence, share: float, first: int, last: int) -> bool:
         if share >= LEAST_SUPPORT:
             return True
-        words, about = self._told(claim), self._about[self._sentences[first][0]]
-        held = self._sentences[first][1].holds | self._sentences[last][1].holds | claim.facts.names & about
+        words, passage_index = self._told(claim), self._sentences[first][0]
+        held = self._held(first, last)
         added, repeated = words - self._asked, words & self._asked or self._asked
-        if not added or not repeated or _share(added, held) < LEAST_ADDED:
+        if not added or _share(added, held | claim.facts.names & self._over[passage_index]) < LEAST_ADDED:
             return False
         least = LEAST_REPEATED if first == last else LEAST_REPEATED_BY_TWO
-        return _share(repeated, held) >= least and _share(repeated, about) >= LEAST_REPEATED_AROUND
+        around = _share(repeated, self._about[passage_index])
+        return _share(repeated, held) >= least and around >= LEAST_REPEATED_AROUND
+
+    def _held(self, first: int, last: int) -> frozenset[str]:
+        return self._sentences[first][1].holds | self._sentences[last][1].holds
 
     def _difference(self, claim: Sentence, first: int, last: int) -> Reason | None:
         """Return which fact of `claim` the span has otherwise."""
         passage_index, begins = self._sentences[first]
-        ends = self._sentences[last][1]
+        ends, names = self._sentences[last][1], claim.facts.names
         if not numbers_agree(claim.facts, begins.facts, ends.facts):
             return Reason.NUMBER_DIFFERS
-        if not claim.facts.names <= self._about[passage_index]:
+        near = self._held(first, last) | self._over[passage_index]
+        if not (names - self._asked <= near and names & self._asked <= self._about[passage_index]):
             return Reason.NAME_DIFFERS
         if (NEGATION in claim.words) != (NEGATION in begins.words | ends.words):
             return Reason.NEGATION_DIFFERS
         return None
 
-    def _shares(self, words: frozenset[str]) -> Iterator[tuple[int, int, int]]:
-        """Yield how many of `words` each sentence, and each two that follow each other, hold."""
+    def _shares(self, words: frozenset[str]) -> Iterator[tuple[float, int, int]]:
+        """Yield the share of `words` that each sentence, and each two that follow each other, hold."""
         # Bit n of held[place] says that the sentence there holds the n-th word.
         held: defaultdict[int, int] = defaultdict(int)
         for bit, word in enumerate(words):
             for place in self._places.get(word, ()):
                 held[place] |= 1 << bit
         for place, here in held.items():
-            yield here.bit_count(), place, place
+            yield here.bit_count() / len(words), place, place
             after = held.get(place + 1)
             if after and self._sentences[place][0] == self._sentences[place + 1][0]:
-                yield (here | after).bit_count(), place, place + 1
+                yield (here | after).bit_count() / len(words), place, place + 1
 
 
 def _share(words: frozenset[str], held: frozenset[str]) -> float:

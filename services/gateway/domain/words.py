@@ -6,7 +6,8 @@ from functools import lru_cache
 
 NEGATION = "¬"  # stands for every word of negation, so that sentences can be held against each other
 
-# Small on purpose: words of English and French, folded, that carry no fact of their own.
+# Small on purpose: words of English, French, German, Spanish and Italian, folded, that carry no fact of their own,
+# without those that do in another of these languages, such as "car" and "war".
 _STOP_WORDS = frozenset(
     """
     a about after all also am an and any are as at be been being but by can could did do does doing during each for
@@ -14,13 +15,25 @@ _STOP_WORDS = frozenset(
     must my of off on once only or other our out over own per please same shall she should so some such than that the
     their them then there these they this those through to too under until up us very was we were what when where
     which while who whom why will with within would you your yours
-    au aussi aux avec avoir car ce ceci cela ces cet cette ceux chez comme dans de des donc dont du elle elles en est
+    au aussi aux avec avoir ce ceci cela ces cet cette ceux chez comme dans de des donc dont du elle elles en est
     et etaient etait ete etes etre eu fait faire il ils je la le les leur leurs lors lui ma mais me mes moi mon ne nos
     notre nous on ont ou par pas plus pour que quel quelle quels qui sa sans se sera seront ses si son sont sous sur ta
     te tes toi ton tous tout toute toutes tres tu un une vos votre vous y
+    aber als am auch auf aus bei dass dem den der diese dieser dieses du ein eine einem einen einer eines er es fur
+    haben hatte ich ihr im ist kann mit nach noch nur oder sehr sich sie sind uber und viel vom von wann warum welche
+    welcher welches wenn wer werden wie wieviel wird wir wo wurde wurden zum zur al como con cual cuales cuando cuanta
+    cuantas cuanto cuantos del donde el eran esta estan este estos fue ha han las lo los mas muy o para por quien ser
+    su sus una unas unos ai alla chi cosa da dai dal dalla degli dei della delle di dove e ed erano gli hanno il nel
+    nella nelle quale quali quando quanta quante quanti quanto sono stato sua suo suoi uno
     """.split()  # noqa: SIM905 - forty lines of quotes would say no more
 )
-_NEGATIONS = frozenset("no not never none neither nor cannot without pas jamais aucun aucune non ni sans".split())  # noqa: SIM905
+# Without "mai" and "sin", which are a month and a word of their own elsewhere.
+_NEGATIONS = frozenset(
+    """
+    no not never none neither nor cannot without pas jamais aucun aucune non ni sans nicht kein keine keinem keinen
+    keiner nie ohne nunca senza nessun nessuna
+    """.split()  # noqa: SIM905 - as above
+)
 
 # Without "one" and its like, which are articles and pronouns, and without "neuf", which is new, too.
 NUMERALS = {

@@ -20,3 +20,7 @@ class AnswerLength(Enum):
     def tokens(self) -> int:
         """What an answer may take."""
         return self.value[1]
+
+
+# As briefly as a model is told to answer anyway.
+BRIEF = frozenset({AnswerLength.UNSET, AnswerLength.SHORT})

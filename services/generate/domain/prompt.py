@@ -9,10 +9,10 @@ from typing import Protocol
 
 from services.common.text import printable
 from services.generate.domain.errors import EmptyQuestion, QuestionTooLong
-from services.generate.domain.languages import in_language
-from services.generate.domain.lengths import AnswerLength
+from services.generate.domain.lengths import BRIEF, AnswerLength
 from services.generate.domain.markup import neutral
 from services.generate.domain.packing import Passage, Piece, chosen
+from services.generate.domain.wording import asked, in_language
 
 MAX_QUESTION_CHARACTERS = 8000
 # No token of a common vocabulary is longer on average; what is longer is not worth encoding to find out.
@@ -20,8 +20,6 @@ MAX_CHARACTERS_A_TOKEN = 16
 # With passages to show, history may take a third of what instructions and question leave.
 HISTORY_SHARE = 3
 
-# Answered as briefly as a model is told to anyway.
-_BARE = frozenset({AnswerLength.UNSET, AnswerLength.SHORT})
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _MARKER = re.compile(r"\[(\d{1,4})\]")
@@ -105,7 +103,8 @@ class PromptPacker:
         wanted = clean(draft.instructions) or self._own or standing(grounded, draft.length)
         instructions = self._repeated(wanted) if len(wanted) <= budget * MAX_CHARACTERS_A_TOKEN else None
         wording = asked(_checked(draft.question), grounded, draft.length)
-        question = self._encoded(wording + in_language(draft.language, foreign=bool(draft.instructions)), budget)
+        wording += in_language(draft.language, foreign=bool(draft.instructions))
+        question = self._encoded(wording, budget)
         if instructions is None or question is None:
             raise QuestionTooLong("instructions and question do not fit the model")
         left = budget - _tokens((instructions, question, *self._tokenizer.frame(0)))
@@ -192,18 +191,11 @@ def quoted(number: int, title: str, text: str) -> str:
     return f"<passage {number}>\n{heading}\n{_defused(text)}\n</passage {number}>\n"
 
 
-def asked(question: str, grounded: bool, length: AnswerLength = AnswerLength.UNSET) -> str:  # noqa: FBT001 - what it turns on
-    """Return the words that put the question, after the passages where there are any."""
-    if grounded:
-        return f"\nUsing the passages above, answer {length.words}: {question}"
-    return question if length in _BARE else f"{question}\nAnswer {length.words}."
-
-
 @functools.cache
 def standing(grounded: bool, length: AnswerLength = AnswerLength.UNSET) -> str:  # noqa: FBT001 - what it turns on
     """Return our own instructions: with passages, short and with an example, for small models follow little else."""
     if not grounded:
-        brief = "in one or two short sentences" if length in _BARE else "as the question says"
+        brief = "in one or two short sentences" if length in BRIEF else "as the question says"
         return f"You are a helpful assistant. Answer {brief}."
     hours = quoted(1, "Opening hours", "The shop is open from 9 am to 6 pm, Monday to Saturday.")
     kettle = quoted(2, "Kettle K2", "The K2 kettle is red, holds 1.7 litres and costs 35 euros.")

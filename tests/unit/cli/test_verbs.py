@@ -121,8 +121,57 @@ class FixedAccess(gateway_service_pb2_grpc.AccessServiceServicer):
         return gateway_service_pb2.GetCallerResponse(subject="user:ada", principals=["everyone", "user:ada"])
 
 
+class FixedAssistants(gateway_service_pb2_grpc.AssistantServiceServicer):
+    """Keeps what it was asked, and has three versions of what was put."""
+
+    def __init__(self) -> None:
+        self.request = None
+
+    def PutAssistant(self, request, context):
+        self.request = request
+        self.kept = gateway_service_pb2.Assistant(version=3)
+        self.kept.MergeFrom(request.assistant)
+        return gateway_service_pb2.PutAssistantResponse(assistant=self.kept)
+
+    def GetAssistant(self, request, context):
+        self.request = request
+        return gateway_service_pb2.GetAssistantResponse(assistant=self.kept)
+
+    def ListAssistantVersions(self, request, context):
+        number = int(request.page_token or 3)
+        one = gateway_service_pb2.Assistant(name=request.name, version=number, instructions=f"Say {number}.")
+        token = str(number - 1) if number > 1 else ""
+        return gateway_service_pb2.ListAssistantVersionsResponse(assistants=[one], next_page_token=token)
+
+    def RollbackAssistant(self, request, context):
+        self.request = request
+        back = gateway_service_pb2.Assistant(name=request.name, version=4)
+        return gateway_service_pb2.RollbackAssistantResponse(assistant=back)
+
+    def DeleteAssistant(self, request, context):
+        self.request = request
+        return gateway_service_pb2.DeleteAssistantResponse()
+
+
 class FixedFeedback(feedback_service_pb2_grpc.FeedbackServiceServicer):
-    """Gives pages of two interactions, for ever."""
+    """Gives pages of two interactions or conversations, for ever."""
+
+    def ListConversations(self, request, context):
+        start = int(request.page_token or 0)
+        found = [
+            feedback_service_pb2.Conversation(conversation_id=f"c{number}", title=f"Title {number}?", turns=2)
+            for number in (start, start + 1)
+        ]
+        found[1].withheld, found[1].title = True, ""
+        return feedback_service_pb2.ListConversationsResponse(conversations=found, next_page_token=str(start + 2))
+
+    def GetConversation(self, request, context):
+        told = events_pb2.Interaction(question=f"Who in {request.conversation_id}?", answer="Ada.")
+        withheld = events_pb2.Interaction(withheld=True)
+        return feedback_service_pb2.GetConversationResponse(interactions=[told, withheld][: request.max_turns])
+
+    def DeleteConversation(self, request, context):
+        return feedback_service_pb2.DeleteConversationResponse(removed=2)
 
     def ListInteractions(self, request, context):
         start = int(request.page_token or 0)
@@ -139,6 +188,7 @@ class Fixed:
         self.answers = FixedAnswers()
         self.secrets = FixedSecrets()
         self.access = FixedAccess()
+        self.assistants = FixedAssistants()
 
     def __call__(self, *arguments: str, typed: bytes = b""):
         app = build_app(Program(("false",), lambda *_: pytest.fail("nothing is started"), {}))
@@ -155,6 +205,7 @@ def tandem() -> Iterator[Fixed]:
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(fixed.answers, server)
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(FixedFeedback(), server)
     gateway_service_pb2_grpc.add_AccessServiceServicer_to_server(fixed.access, server)
+    gateway_service_pb2_grpc.add_AssistantServiceServicer_to_server(fixed.assistants, server)
     server.start()
     yield fixed
     server.stop(None).wait()
@@ -199,6 +250,12 @@ def test_an_answer_is_followed_by_each_cited_passage_once_in_order(tandem: Fixed
     assert asked is not None
     assert (asked.conversation_id, asked.top_k, asked.sampling.max_tokens) == ("c1", 3, 9)
     assert tandem.answers.authorization == f"Bearer {KEY}"
+
+
+def test_what_a_follow_up_was_asked_as_is_shown_before_its_answer(tandem: Fixed):
+    rewritten = gateway_service_pb2.Rewritten(standalone_question="How long is the K2's warranty?")
+    tandem.answers.events = [gateway_service_pb2.AskResponse(rewritten=rewritten), *whole_answer()]
+    assert tandem("ask", "And its warranty?").stdout.startswith("asked as: How long is the K2's warranty?\nNine years.")
 
 
 def test_an_answer_is_one_event_a_line_for_programs(tandem: Fixed):
@@ -346,6 +403,59 @@ def test_secrets_are_listed_by_name_and_removed(tandem: Fixed):
     assert "crm" in tandem("secret", "list").stdout
     assert tandem("secret", "delete", "crm").exit_code == 0
     assert tandem.secrets.deleted == "crm"
+
+
+def test_an_assistant_is_made_as_the_options_say(tandem: Fixed):
+    narrowing = ("--kind", "page", "--author", "Ada", "--metadata", "team=blue", "--metadata", "floor=3")
+    manner = ("--language", "fr", "--language", "en", "--length", "long", "--citations", "require", "--no-abstain")
+    put = tandem("assistant", "put", "sales", "--source", "wiki", *narrowing, *manner, "--if-version", "2")
+    assert "assistant sales is kept (version 3)" in put.stdout
+    request = tandem.assistants.request
+    assert (request.expected_version, list(request.assistant.languages)) == (2, ["fr", "en"])
+    assert (request.assistant.answer_length, request.assistant.citation_policy) == (3, 1)
+    assert request.assistant.without_abstention
+    assert list(request.assistant.filter.kinds) == ["page"]
+    assert dict(request.assistant.filter.metadata) == {"team": "blue", "floor": 3.0}
+
+
+def test_an_assistant_is_put_whatever_its_version_where_none_is_named(tandem: Fixed):
+    assert tandem("assistant", "put", "sales").exit_code == 0
+    assert not tandem.assistants.request.HasField("expected_version")
+    assert not tandem.assistants.request.assistant.filter.kinds
+
+
+def test_metadata_without_a_value_is_an_error(tandem: Fixed):
+    put = tandem("assistant", "put", "sales", "--metadata", "team", "--json")
+    assert put.exit_code == 1
+    assert json.loads(put.stdout)["error"]["reason"] == "INVALID_METADATA"
+
+
+def test_an_assistant_is_shown_with_everything_that_it_is(tandem: Fixed):
+    tandem("assistant", "put", "sales", "--instructions", "Be brief.", "--kind", "page")
+    shown = tandem("assistant", "show", "sales", "--version", "3")
+    assert (tandem.assistants.request.name, tandem.assistants.request.version) == ("sales", 3)
+    assert "Be brief." in shown.stdout
+    assert '"kinds": ["page"]' in shown.stdout
+
+
+def test_versions_are_listed_and_an_old_one_is_brought_back(tandem: Fixed):
+    listed = json.loads(tandem("assistant", "versions", "sales", "--json").stdout)["versions"]
+    assert [each["instructions"] for each in listed] == ["Say 3.", "Say 2.", "Say 1."]
+    assert "assistant sales is kept (version 4)" in tandem("assistant", "rollback", "sales", "2").stdout
+    assert (tandem.assistants.request.version, tandem.assistants.request.HasField("expected_version")) == (2, False)
+    assert "out of use" in tandem("assistant", "delete", "sales").stdout
+
+
+def test_conversations_are_listed_shown_and_deleted(tandem: Fixed):
+    listed = tandem("conversation", "list", "--limit", "3").stdout
+    assert "Title 0?" in listed
+    assert "withheld" in listed
+    rows = json.loads(tandem("conversation", "list", "--limit", "3", "--json").stdout)["conversations"]
+    assert [row["conversation_id"] for row in rows] == ["c0", "c1", "c2"]
+    shown = tandem("conversation", "show", "c7").stdout
+    assert "Who in c7?" in shown
+    assert "may not be read any more" in shown
+    assert "conversation c7 is gone (2 turns)" in tandem("conversation", "delete", "c7").stdout
 
 
 def test_a_key_is_made_for_what_the_options_say(tandem: Fixed):

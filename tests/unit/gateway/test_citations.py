@@ -100,6 +100,7 @@ def test_the_passage_nearest_to_the_question_wins_where_two_say_the_same():
         ("The lamps were sold to Moreau.", "The lamps were sold to Durand.", Reason.NAME_DIFFERS),
         ("The lamps were sold by NASA.", "The lamps were sold by ESA.", Reason.NAME_DIFFERS),
         ("Sale items are refundable.", RETURNS, Reason.NEGATION_DIFFERS),
+        ("Die Ware wird erstattet.", "Die Ware wird nicht erstattet.", Reason.NEGATION_DIFFERS),
         ("The moon is green cheese.", RETURNS, Reason.NO_SUPPORT),
     ],
 )
@@ -113,6 +114,13 @@ def test_a_name_may_stand_elsewhere_in_the_passage_or_over_it():
     assert reasons(answer, passage, question=question) == [Reason.NAME_DIFFERS]
     assert reasons(answer, passage, question=question, context="Moreau's lamps") == [None]
     assert reasons(answer, f"{passage} Moreau made it.", question=question) == [None]
+
+
+def test_a_number_that_the_passage_has_of_somebody_else_supports_nothing():
+    passage = "Ada Short led the team with 11 wins. Luke Field led it in tackles, with 118."
+    question = "How many tackles did Luke Field register?"
+    assert reasons("Luke Field registered 11 tackles.", passage, question=question) == [Reason.NO_SUPPORT]
+    assert reasons("Luke Field registered 118 tackles.", passage, question=question) == [None]
 
 
 def test_what_only_repeats_the_question_is_supported_by_those_words_alone():
@@ -130,6 +138,9 @@ def test_what_only_repeats_the_question_is_supported_by_those_words_alone():
             "Le REMBOURSEMENT est effectue\u0301 sous 14 jours ouvre\u0301s.",
         ),
         ("Le prix est de 1 250,50 euros.", "Prix : 1\u202f250.50 euros"),
+        ("Die Garantie dauert 3 Jahre.", "Die Garantie der Maschine dauert 3 Jahre ab dem Kauf."),
+        ("La garantía dura 3 años.", "La garantía de la máquina dura 3 años."),
+        ("La garanzia dura 3 anni.", "La garanzia della macchina dura 3 anni."),
         ("商品可在30天内退货。", "退货政策：商品可在30天内退货。运费由客户承担。"),  # noqa: RUF001 - as it is typed
         ("يمكن إرجاع المنتجات خلال 30 يوما.", "يمكن إرجاع المنتجات خلال ٣٠ يومًا من الشراء."),
         ("환불은 30일 이내에 가능합니다.", "구매 후 30일 이내에 환불은 가능합니다."),

@@ -1,4 +1,6 @@
-"""The languages that a model is asked to answer in, by name."""
+"""The words that put a question to the model: how much to say, and in which language."""
+
+from services.generate.domain.lengths import BRIEF, AnswerLength
 
 # Languages that we can name to the model, by ISO 639-1.
 LANGUAGES = {
@@ -29,8 +31,15 @@ LANGUAGES = {
 }
 
 
+def asked(question: str, grounded: bool, length: AnswerLength = AnswerLength.UNSET) -> str:  # noqa: FBT001 - what it turns on
+    """Return the words that put the question, after the passages where there are any."""
+    if grounded:
+        return f"\nUsing the passages above, answer {length.words}: {question}"
+    return question if length in BRIEF else f"{question}\nAnswer {length.words}."
+
+
 def in_language(language: str, *, foreign: bool) -> str:
-    """Return the words that ask for a language; with `foreign` the instructions are not ours, which are in English."""
+    """Return the words that ask for a language, with `foreign` instructions or ours, which need none for English."""
     if language not in LANGUAGES or (language == "en" and not foreign):
         return ""
     return f"\nAnswer in {LANGUAGES[language]}."
