@@ -121,7 +121,8 @@ async def fill(sessions, tenant: str) -> None:
             "INSERT INTO gateway.api_keys (key_id, tenant_id, name, mac) VALUES"
             " (:t || '-asking', :t, 'a', ''), (:t || '-other', :t, 'b', '')"
         ),
-        "INSERT INTO gateway.assistants VALUES (:t, 'sales', '', '{}', '', 0, false)",
+        "INSERT INTO gateway.assistants VALUES (:t, 'sales', 1, true)",
+        "INSERT INTO gateway.assistant_versions VALUES (:t, 'sales', 1, '{}')",
         "INSERT INTO gateway.users VALUES (:t, 'ada', 'Ada'), (:t, 'bob', 'Bob')",
         "INSERT INTO gateway.aliases VALUES (:t, 'ada@corp', 'ada'), (:t, 'ada', 'ada'), (:t, 'bob@corp', 'bob')",
         "INSERT INTO gateway.groups VALUES (:t, 'sales', 'Sales')",
