@@ -15,7 +15,7 @@ FIRST = f"""
 INSERT INTO {SCHEMA}.assistant_versions (tenant_id, name, version, content)
 SELECT tenant_id, name, 1, jsonb_build_object({", ".join(f"'{name}', {name}" for name in CONTENT)})
 FROM {SCHEMA}.assistants
-"""  # of constants  # noqa: S608
+"""  # of constants  # noqa: S608  # nosec B608
 # The last version of each, as one row held it.
 LAST = f"""
 UPDATE {SCHEMA}.assistants SET instructions = content ->> 'instructions', adapter = content ->> 'adapter',
@@ -24,7 +24,7 @@ sources = ARRAY(SELECT jsonb_array_elements_text(content -> 'sources'))
 FROM {SCHEMA}.assistant_versions AS versions
 WHERE versions.tenant_id = assistants.tenant_id AND versions.name = assistants.name
 AND versions.version = assistants.version
-"""  # likewise  # noqa: S608
+"""  # likewise  # noqa: S608  # nosec B608
 
 
 def upgrade() -> None:
@@ -59,7 +59,7 @@ def downgrade() -> None:
         sa.Column("without_retrieval", sa.Boolean, nullable=False, server_default=sa.false()),
     ):
         op.add_column("assistants", column, schema=SCHEMA)
-    op.execute(f"DELETE FROM {SCHEMA}.assistants WHERE NOT in_use")  # of constants  # noqa: S608
+    op.execute(f"DELETE FROM {SCHEMA}.assistants WHERE NOT in_use")  # of constants  # noqa: S608  # nosec B608
     op.execute(LAST)
     for name in CONTENT:
         op.alter_column("assistants", name, server_default=None, schema=SCHEMA)
