@@ -48,8 +48,8 @@ class Platform:
         await self.ingest.CreateSource(request, metadata=self.metadata)
         return await self.until_indexed(folder.name, sum(1 for each in folder.rglob("*") if each.is_file()))
 
-    async def until_indexed(self, source: str, files: int) -> tuple[int, int]:
-        deadline = time.monotonic() + INDEX_SECONDS
+    async def until_indexed(self, source: str, files: int, seconds: float = INDEX_SECONDS) -> tuple[int, int]:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             answer = await self.ingest.GetSource(ingest_pb.GetSourceRequest(source=source), metadata=self.metadata)
             counts = answer.source.counts

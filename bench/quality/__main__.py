@@ -5,10 +5,12 @@ What the results have of this very code is not measured again.
 
 import argparse
 import contextlib
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 from rich.console import Console
@@ -130,6 +132,12 @@ def _options(stack: contextlib.ExitStack) -> Options:
     return Options(parts, given.sets, Bench(home.resolve(), code), Results(given.results, code))
 
 
+def _end(*_: object) -> NoReturn:
+    # As after Ctrl-C, the platform is stopped on the way out.
+    raise SystemExit(1)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     with contextlib.ExitStack() as stack:
         uvloop.run(main(_options(stack)))
