@@ -36,6 +36,8 @@ class Platform:
     gateway: rpc.GatewayServiceStub
     assistants: rpc.AssistantServiceStub
     ingest: ingest_rpc.IngestServiceStub
+    # Where each unit shows its metrics.
+    metrics: Mapping[str, str]
 
     async def put_assistant(self, name: str, **fields: Any) -> None:
         request = pb.PutAssistantRequest(assistant=pb.Assistant(name=name, **fields))
@@ -76,6 +78,7 @@ async def running(home: Path, engine: str, environment: Mapping[str, str] | None
                 rpc.GatewayServiceStub(channel),
                 rpc.AssistantServiceStub(channel),
                 ingest_rpc.IngestServiceStub(channel),
+                {unit["name"]: unit["metrics_address"] for unit in started["units"] if unit.get("metrics_address")},
             )
     finally:
         await asyncio.to_thread(tandem, home, "down")
