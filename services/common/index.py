@@ -64,6 +64,11 @@ def collection_of(tenant_id: str, config: str, schema_version: int = SCHEMA_VERS
     return f"t_{safe}_{digest}"
 
 
+def former_collections_of(tenant_id: str, config: str) -> list[str]:
+    """Return the names that a tenant's collection had under older schemas."""
+    return [collection_of(tenant_id, config, version) for version in range(1, SCHEMA_VERSION)]
+
+
 def literal(value: str | float | list[str]) -> str:
     r"""Return `value` as a literal of a Milvus filter, safe for any string.
 

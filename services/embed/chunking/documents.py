@@ -22,10 +22,8 @@ class DocumentChunker:
         """Return a document's chunks in order, with its kind, language and author."""
         title = change.title or document.title or PurePosixPath(change.external_id).stem
         kind = kind_of(document, change)
-        strategy = (
-            change.chunking.strategy if change.chunking.strategy in STRATEGIES else self._config.strategy_of(kind)
-        )
-        chunks = Chunker(self._tokens, self._limits(change.chunking)).chunk(document, title, STRATEGIES[strategy])
+        strategy = STRATEGIES.get(change.chunking.strategy) or STRATEGIES[self._config.strategy_of(kind)]
+        chunks = Chunker(self._tokens, self._limits(change.chunking)).chunk(document, title, strategy)
         language = language_in(document, change, self._config.languages)
         author = author_of(document, change)
         return [replace(chunk, kind=kind, language=language, author=author) for chunk in chunks]

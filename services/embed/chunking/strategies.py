@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
+from operator import attrgetter
 from typing import Protocol
 
 from services.embed.chunking.blocks import Block, BlockKind, Span, lines_of
@@ -25,10 +26,10 @@ class Strategy(Protocol):
 
 def slides_of(document: ParsedDocument) -> Iterator[Section]:
     """Yield each slide whole, under its own first heading."""
-    for page, sections in _by_page(document):
+    for page, sections in groupby(sections_of(document), attrgetter("page")):
         blocks = tuple(block for section in sections for block in section.blocks)
         titles = (heading_of(document.text, block) for block in blocks if block.kind is BlockKind.HEADING)
-        yield Section(tuple(filter(None, [next(titles, "")])), page.number, blocks)
+        yield Section(tuple(filter(None, [next(titles, "")])), page, blocks)
 
 
 def conversation_of(document: ParsedDocument) -> Iterator[Section]:
@@ -56,7 +57,7 @@ def code_of(document: ParsedDocument) -> Iterator[Section]:
     starts: list[int] = []
     end = 0
     for line in lines_of(text, Span(0, len(text))):
-        is_apart = "\n" in text[end : line.start].replace("\n", "", 1) or not starts
+        is_apart = text.count("\n", end, line.start) > 1
         if not starts or (is_apart and not _CONTINUES.match(text, line.start)):
             starts.append(line.start)
         end = line.end
@@ -72,19 +73,8 @@ def windows_of(document: ParsedDocument) -> Iterator[Section]:
     starts = [page.start for page in pages]
     for page, end in zip(pages, [*starts[1:], len(document.text)], strict=True):
         if text := document.text[page.start : end].strip():
-            start = document.text.index(text, page.start)
+            start = document.text.index(text[0], page.start)
             yield Section((), page.number, (Block(BlockKind.WINDOW, Span(start, start + len(text))),))
-
-
-def _by_page(document: ParsedDocument) -> Iterator[tuple[Page, list[Section]]]:
-    gathered: list[Section] = []
-    for section in sections_of(document):
-        if gathered and section.page != gathered[-1].page:
-            yield Page(gathered[-1].page, gathered[0].blocks[0].span.start), gathered
-            gathered = []
-        gathered.append(section)
-    if gathered:
-        yield Page(gathered[-1].page, gathered[0].blocks[0].span.start), gathered
 
 
 STRATEGIES: Mapping[str, Strategy] = {

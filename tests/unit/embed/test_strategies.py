@@ -158,7 +158,7 @@ def test_fixed_windows_are_as_long_as_they_may_be_and_overlap_by_words():
 
 
 CHAT = "[10:01] Ada: is it done?\n[10:02] Bob: nearly\n[10:05] Ada: thanks"
-INTERVIEW = "\n\n".join(f"{who}: {words(6)}" for who in ("Ada", "Bob", "Ada", "Bob"))
+INTERVIEW = "\n\n".join(f"{who}: I think that {words(6)}" for who in ("Ada", "Bob", "Ada", "Bob"))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,8 @@ INTERVIEW = "\n\n".join(f"{who}: {words(6)}" for who in ("Ada", "Bob", "Ada", "B
         ({"text": INTERVIEW}, "chat"),
         ({"text": "**Ada**, 3 May 2021 10:32:\nIt fails.\n\n**Bob**, 4 May 2021 09:10:\nFixed."}, "chat"),
         ({"text": "Note: mind the gap.\n\nNote: and the step.\n\nNote: both.\n\nNote: always."}, "text"),
+        ({"text": "\n\n".join(["Website: a.org", "Stages: one, two"] * 4)}, "text"),
+        ({"text": "Example 1: it works.\n\nExample 2: it does not."}, "text"),
         ({"text": "Name: Ada\nAge: 36\nCity: London\nTrade: maths"}, "text"),
         ({"text": CHAT + "\n\nlong story" * 20}, "text"),
         ({"text": "x = 1", "name": "src/main.PY"}, "code"),
