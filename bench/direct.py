@@ -67,7 +67,7 @@ class Direct:
         """Create the collection, as the platform does."""
         indexes = self._client.prepare_index_params()
         indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
-        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=index.BM25)
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
         schema = index.schema_of(dimensions)
         self._client.create_collection(self._collection, schema=schema, index_params=indexes, timeout=TIMEOUT_SECONDS)
 

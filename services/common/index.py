@@ -48,10 +48,6 @@ MAX_AUTHOR_BYTES = 400
 # The words come stemmed and folded: see services/common/analysis.py.
 ANALYZER = {"tokenizer": "whitespace"}
 
-# Of BM25: how soon a word said again stops counting, and how far long passages are marked down. Passages are of
-# like length, and so less than the usual 1.2 and .75 is better: measured in docs/quality.md.
-BM25 = {"bm25_k1": 0.9, "bm25_b": 0.4}
-
 Row = dict[str, object]
 
 

@@ -144,7 +144,7 @@ class MilvusPassageIndex:
     async def _create(self, name: str) -> None:
         indexes = self._client.prepare_index_params()
         indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
-        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=index.BM25)
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
         schema = index.schema_of(self._kind.dimensions)
         try:
             await self._client.create_collection(
