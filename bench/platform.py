@@ -19,7 +19,8 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
 
-START_SECONDS = 300
+# More than `tandem up` waits itself.
+START_SECONDS = 660
 INDEX_SECONDS = 900
 POLL_SECONDS = 0.5
 
@@ -65,8 +66,8 @@ class Platform:
 async def running(home: Path, engine: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Platform]:
     """Start a platform with `engine` ("vllm" or "memory") in `home`, with settings of its own; stop it at the end."""
     up = ("up", "--detach", "--engine", engine, "--free-ports")
-    started = await asyncio.to_thread(tandem, home, *up, environment=environment)
     try:
+        started = await asyncio.to_thread(tandem, home, *up, environment=environment)
         secret = json.loads((home / "credentials.json").read_text())["secret"]
         async with grpc.aio.insecure_channel(started["gateway"]) as channel:
             yield Platform(
