@@ -89,7 +89,6 @@ class Direct:
         """Embed the question, run one hybrid search of as many candidates as the platform's, and read the best."""
         limit = max(CANDIDATES, 3 * top_k)
         vector = self._encode([question])[0]
-        words = " ".join(question_stems(question, LANGUAGES))
         legs = [
             AnnSearchRequest([vector], index.DENSE, {}, limit, expr=READERS),
             AnnSearchRequest([words], index.SPARSE, {}, limit, expr=READERS),

@@ -19,7 +19,8 @@ from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 from tandem.ingest.v1 import ingest_service_pb2 as ingest_pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as ingest_rpc
 
-START_SECONDS = 300
+# More than `tandem up` waits itself.
+START_SECONDS = 660
 INDEX_SECONDS = 900
 POLL_SECONDS = 0.5
 
@@ -36,6 +37,8 @@ class Platform:
     gateway: rpc.GatewayServiceStub
     assistants: rpc.AssistantServiceStub
     ingest: ingest_rpc.IngestServiceStub
+    # Where each unit shows its metrics.
+    metrics: Mapping[str, str]
 
     async def put_assistant(self, name: str, **fields: Any) -> None:
         request = pb.PutAssistantRequest(assistant=pb.Assistant(name=name, **fields))
@@ -48,8 +51,8 @@ class Platform:
         await self.ingest.CreateSource(request, metadata=self.metadata)
         return await self.until_indexed(folder.name, sum(1 for each in folder.rglob("*") if each.is_file()))
 
-    async def until_indexed(self, source: str, files: int) -> tuple[int, int]:
-        deadline = time.monotonic() + INDEX_SECONDS
+    async def until_indexed(self, source: str, files: int, seconds: float = INDEX_SECONDS) -> tuple[int, int]:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             answer = await self.ingest.GetSource(ingest_pb.GetSourceRequest(source=source), metadata=self.metadata)
             counts = answer.source.counts
@@ -63,8 +66,8 @@ class Platform:
 async def running(home: Path, engine: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Platform]:
     """Start a platform with `engine` ("vllm" or "memory") in `home`, with settings of its own; stop it at the end."""
     up = ("up", "--detach", "--engine", engine, "--free-ports")
-    started = await asyncio.to_thread(tandem, home, *up, environment=environment)
     try:
+        started = await asyncio.to_thread(tandem, home, *up, environment=environment)
         secret = json.loads((home / "credentials.json").read_text())["secret"]
         async with grpc.aio.insecure_channel(started["gateway"]) as channel:
             yield Platform(
@@ -76,6 +79,7 @@ async def running(home: Path, engine: str, environment: Mapping[str, str] | None
                 rpc.GatewayServiceStub(channel),
                 rpc.AssistantServiceStub(channel),
                 ingest_rpc.IngestServiceStub(channel),
+                {unit["name"]: unit["metrics_address"] for unit in started["units"] if unit.get("metrics_address")},
             )
     finally:
         await asyncio.to_thread(tandem, home, "down")

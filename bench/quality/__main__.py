@@ -5,10 +5,13 @@ What the results have of this very code is not measured again.
 
 import argparse
 import contextlib
+import signal
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 from rich.console import Console
@@ -98,7 +101,23 @@ class Options:
     results: Results
 
 
-async def main(options: Options) -> None:
+async def main(options: Options) -> int:
+    """Measure what is due; return how many parts failed: one that does keeps none of the others from it."""
+    failed = 0
+    for name, known in _due(options):
+        console.print(f"{name}, {known.name}")
+        try:
+            options.results.keep(name, known.name, await PARTS[name].measure(options.bench, known))
+        except Exception:  # noqa: BLE001 - whatever it is, it is shown, and hours of work go on
+            failed += 1
+            console.print_exception()
+    report = options.results.folder / REPORT
+    if report.is_file():
+        console.print(Markdown(report.read_text()))
+    return failed
+
+
+def _due(options: Options) -> Iterator[tuple[str, KnownSet]]:
     for name in options.parts:
         for known in PARTS[name].sets:
             if options.sets and known.name not in options.sets:
@@ -108,11 +127,7 @@ async def main(options: Options) -> None:
             elif options.results.has(name, known.name):
                 console.print(f"{name}, {known.name}: measured before")
             else:
-                console.print(f"{name}, {known.name}")
-                options.results.keep(name, known.name, await PARTS[name].measure(options.bench, known))
-    report = options.results.folder / REPORT
-    if report.is_file():
-        console.print(Markdown(report.read_text()))
+                yield name, known
 
 
 def _options(stack: contextlib.ExitStack) -> Options:
@@ -130,6 +145,13 @@ def _options(stack: contextlib.ExitStack) -> Options:
     return Options(parts, given.sets, Bench(home.resolve(), code), Results(given.results, code))
 
 
+def _end(*_: object) -> NoReturn:
+    # As after Ctrl-C, the platform is stopped on the way out.
+    raise SystemExit(1)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     with contextlib.ExitStack() as stack:
-        uvloop.run(main(_options(stack)))
+        failures = uvloop.run(main(_options(stack)))
+    sys.exit(failures)

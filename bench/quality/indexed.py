@@ -22,6 +22,7 @@ A_PUSH = 200
 A_PAGE = 500
 SEARCHES_AT_ONCE = 4
 SECONDS = 30.0
+INDEX_SECONDS = 3600.0
 ATTEMPTS = 5
 MARK = "quality"
 
@@ -128,7 +129,7 @@ async def _filled(platform: Platform, documents: Sequence[Document], strategy: s
     missing = [document for document in documents if document.id not in known]
     for start in range(0, len(missing), A_PUSH):
         await _push(platform, missing[start : start + A_PUSH])
-    _, chunks = await platform.until_indexed(SOURCE, len(documents))
+    _, chunks = await platform.until_indexed(SOURCE, len(documents), INDEX_SECONDS)
     listed = await _listed(platform)
     failed = [document.failure_reason for document in listed if document.failure_reason]
     if failed:

@@ -62,7 +62,12 @@ def documents_of(known: KnownSet) -> list[Document]:
         paths = sorted(path for path in (known.folder / "company").rglob("*") if path.is_file())
         return [Document(path.relative_to(known.folder).as_posix(), "", path.read_bytes(), "") for path in paths]
     rows = (json.loads(line) for line in (known.folder / "corpus.jsonl").open(encoding="utf-8"))
-    return [Document(row["_id"], row.get("title", ""), _markdown(row.get("title", ""), row["text"])) for row in rows]
+    # Cranfield has two without a word: no search can find them, and no platform takes them.
+    return [
+        Document(row["_id"], row.get("title", ""), _markdown(row.get("title", ""), row["text"]))
+        for row in rows
+        if row["text"].strip()
+    ]
 
 
 def _markdown(title: str, text: str) -> bytes:
