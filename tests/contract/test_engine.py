@@ -175,7 +175,8 @@ async def test_vllm_serves_a_repeated_beginning_from_its_cache_for_one_tenant_on
     first, second = [await answer(vllm_engine, job(2, prompt=prompt)) for _ in range(2)]
     other = Job("other-tenant", prompt, Sampling(2), "another salt")
     assert first[-1].cached_tokens == 0
-    assert max(step.cached_tokens for step in second) >= 256
+    # The first step tells it: what is counted there counts also of an answer that its caller leaves.
+    assert second[0].cached_tokens >= 256
     assert max(step.cached_tokens for step in await answer(vllm_engine, other)) == 0
 
 
