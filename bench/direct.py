@@ -13,7 +13,6 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 from bench.platform import free_address, wait_for_port
 from services.cli import models, parts
 from services.common import index
-from services.common.analysis import question_stems
 from services.embed.adapters.milvus_rows import row_of
 from services.embed.adapters.tokens import HuggingFaceTokens
 from services.embed.chunking.chunker import Chunker, ChunkLimits

@@ -36,7 +36,7 @@ from services.gateway.adapters.engines import Engines
 from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA
 from services.gateway.adapters.quotas import Meter, open_storage
 from services.gateway.adapters.services import Channels, Limits, Services
-from services.gateway.servicer.answers import GatewayServicer, Oversight
+from services.gateway.servicer.answers import GatewayServicer, Methods, Oversight
 from services.gateway.servicer.witness import Witness
 from services.retrieve.adapters import milvus
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
@@ -106,13 +106,13 @@ async def _serve_gateway(address: str, retrieve: str, database: str) -> None:
         return UNLIMITED
 
     async with open_channel(retrieve) as channel, open_database(database, MIGRATIONS, SCHEMA) as sessions:
-        channels = Channels(channel, channel, Engines({SHARED: channel}, Shared()), channel, channel)
+        channels = Channels(channel, channel, Engines({SHARED: channel}, Shared()), channel, channel, channel)
         services = Services(channels, Outgoing(_signer()), Limits(SECONDS, SECONDS, SECONDS))
         writer = AuditWriter(PostgresAudit(sessions).add)
         witness = Witness(writer)
         meter = Meter(open_storage("async+memory://"), TenantQuotas(), unlimited)
         # Only searches are made: who answers, and where that is recorded, is not there.
-        servicer = GatewayServicer(services, None, None, Oversight(meter, witness))
+        servicer = GatewayServicer(services, None, Methods(None, None), None, Oversight(meter, witness))
         server = grpc.aio.server(interceptors=[RpcInterceptor(anybody, witness)], options=OPTIONS)
         rpc.add_GatewayServiceServicer_to_server(servicer, server)
         async with asyncio.TaskGroup() as tasks:

@@ -8,14 +8,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.gateway.domain.evidence import calibrate
-
 from bench.quality.answering import Reply, gold_of, replies
 from bench.quality.indexed import Indexed
 from bench.quality.results import Figure, figure
 from bench.quality.sets import Document, KnownSet, questions_of, spread
 from services.common.evaluation.answers import Answered, abstention
 from services.common.evaluation.questions import Question, QuestionSet
+from services.gateway.domain.evidence import calibrate
 from services.gateway.settings import Settings
 
 MEASURES = ("abstention F1", "abstention precision", "abstention recall")

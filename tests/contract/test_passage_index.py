@@ -88,7 +88,7 @@ def _milvus_store(client, tenant_id: str) -> Store:
     async def create(collection):
         indexes = client.prepare_index_params()
         indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
-        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=index.BM25)
         await client.create_collection(collection, schema=index.schema_of(DIMENSIONS), index_params=indexes, timeout=10)
 
     async def upsert(collection, rows):

@@ -149,7 +149,7 @@ async def write(uri: str, manifest: Manifest, tenant_id: str, rows: list[dict]) 
     collection = index.collection_of(tenant_id, MODEL)
     indexes = client.prepare_index_params()
     indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
-    indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=index.BM25)
     if not await client.has_collection(collection, timeout=10):
         await client.create_collection(collection, schema=index.schema_of(DIMENSIONS), index_params=indexes, timeout=10)
     await client.upsert(collection, rows, timeout=10)
