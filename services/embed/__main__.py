@@ -15,6 +15,7 @@ from services.common.blobs import Blobs
 from services.common.bus import DOCUMENTS_CHANGED, open_producer
 from services.common.consuming import Subscription
 from services.common.identity import IdentitySigner
+from services.common.index_config import IndexConfig
 from services.common.interceptors import signed_by
 from services.common.placements import Placements, open_placements
 from services.common.places import MilvusPlaces
@@ -27,7 +28,7 @@ from services.embed.adapters.models import folder_of, open_embedder
 from services.embed.adapters.parser_process import ParseLimits, open_parser
 from services.embed.adapters.places import MilvusIndexes
 from services.embed.adapters.tokens import HuggingFaceTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.consumer import GROUP, DocumentConsumer
 from services.embed.emptying import ErasureServicer, PlaceServicer
 from services.embed.feeding import feed
@@ -54,6 +55,7 @@ async def main() -> None:
     stop = stop_on_signal()
     folder = folder_of(settings.model)
     name = settings.model_name or folder.name
+    config = IndexConfig(name, settings.languages, settings.chunk_tokens, settings.chunk_overlap_tokens)
     embedder = await asyncio.to_thread(open_embedder, settings.backend, folder, Path(settings.cache), settings.threads)
     async with AsyncExitStack() as stack:
         lanes = await stack.enter_async_context(open_lanes(embedder, _lane_limits(settings)))
@@ -61,9 +63,9 @@ async def main() -> None:
         places = MilvusPlaces(settings.milvus_uri, settings.milvus_token, platform.places)
         stack.push_async_callback(places.close)
         placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
-        indexes = MilvusIndexes(places, CollectionKind(name, embedder.dimensions, settings.languages))
+        indexes = MilvusIndexes(places, CollectionKind(name, embedder.dimensions, config.languages))
         producer = await stack.enter_async_context(open_producer(settings.bus, platform.bus_options))
-        chunker = Chunker(HuggingFaceTokens(folder), ChunkLimits(settings.chunk_tokens, settings.chunk_overlap_tokens))
+        chunker = DocumentChunker(HuggingFaceTokens(folder), config)
         reader = Reader(Blobs(settings.blobs), parser, chunker, settings.max_document_bytes)
         consumer = DocumentConsumer(
             PlacedIndexer(indexes, placements, reader, lanes), producer, partial(datetime.now, UTC)

@@ -83,7 +83,9 @@ class Finder:
                 # Too short to tell a language by, it is most likely in that of the passages that have its words.
                 reading = Reading(language or language_by_words(readable), self._languages.model_reads)
                 share = dense_share_of(query.text, reading)
-            hits = fused(readable, stems, share)
+            # Weights may raise any of them.
+            most = len(readable) if tuning.weighs else max(query.enough, tuning.rerank_depth)
+            hits = fused(readable, stems, share, most)
         DENSE_SHARE.observe(share)
         return Candidates(query.text, stems, found.index_version, embedded.model, share, hits, public)
 

@@ -58,7 +58,7 @@ class Store:
     async def hits(self, text: str = "some words", **facts) -> list[Hit]:
         """Search, and fuse both legs alike."""
         asked = search(text, **{"tenant_id": self.tenant_id} | facts)
-        return fused((await self.index.search(asked)).hits, asked.stems, 0.5)
+        return fused((await self.index.search(asked)).hits, asked.stems, 0.5, 1000)
 
 
 @pytest.fixture(params=["memory", "milvus"])

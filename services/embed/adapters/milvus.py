@@ -94,6 +94,7 @@ class MilvusPassageIndex:
 
     async def drop(self, identity: Identity) -> int:
         """Remove the tenant's collection, and return how many passages it had; a repeat removes none."""
+        await self._drop_former(identity.tenant_id)
         name = await self._existing(identity.tenant_id)
         if name is None:
             return 0
@@ -129,13 +130,21 @@ class MilvusPassageIndex:
             name = index.collection_of(tenant_id, self._kind.config)
             async with self._translated():
                 await self._create(name)
+            await self._drop_former(tenant_id)
             self._loaded.add(name)
             return name
+
+    async def _drop_former(self, tenant_id: str) -> None:
+        """Remove what an older release left: nobody searches it, and nothing deleted would ever leave it."""
+        async with self._translated():
+            for name in index.former_collections_of(tenant_id, self._kind.config):
+                if await self._client.has_collection(name, timeout=TIMEOUT_SECONDS):
+                    await self._client.drop_collection(name, timeout=TIMEOUT_SECONDS)
 
     async def _create(self, name: str) -> None:
         indexes = self._client.prepare_index_params()
         indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
-        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+        indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=index.BM25)
         schema = index.schema_of(self._kind.dimensions)
         try:
             await self._client.create_collection(

@@ -55,9 +55,7 @@ def _shingles(words: Sequence[str]) -> frozenset[int]:
     """Return every run of a few words, hashed: as the process does, for hashes are compared within it only."""
     if len(words) < LEAST_WORDS:
         return frozenset()
-    return frozenset(
-        hash(tuple(words[start : start + SHINGLE_WORDS])) for start in range(len(words) - SHINGLE_WORDS + 1)
-    )
+    return frozenset(map(hash, zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False)))
 
 
 def _prefix(shingles: frozenset[int]) -> list[int]:

@@ -77,27 +77,24 @@ class Legs:
 
 def legs_of(hits: Sequence[Hit], stems: Sequence[str]) -> Legs:
     """Return what the legs say of hits; of one that a leg did not find it says 0."""
-    return _legs_of(hits, stems, [hit.words.split() for hit in hits])
-
-
-def fused(hits: Sequence[Hit], stems: Sequence[str], dense_share: float) -> list[Hit]:
-    """Return the hits of both legs, best first, with scores from 0 to 1 and their share of the query's stems."""
-    wanted, words = frozenset(stems), [hit.words.split() for hit in hits]
-    scores = _legs_of(hits, stems, words).scores(dense_share)
-    scored = [
-        replace(hit, score=score, words_share=len(wanted.intersection(own)) / len(wanted) if wanted else 0.0)
-        for hit, own, score in zip(hits, words, scores, strict=True)
-    ]
-    # Ties are broken so that the same search always gives the same order.
-    return sorted(scored, key=lambda hit: (-hit.score, hit.document_id, hit.ordinal, hit.chunk_id))
-
-
-def _legs_of(hits: Sequence[Hit], stems: Sequence[str], words: Sequence[Sequence[str]]) -> Legs:
-    by_words = _normalised([hit.bm25 or 0.0 for hit in hits])
-    pairs = _normalised(pair_scores(stems, words))
+    words = _normalised([hit.bm25 or 0.0 for hit in hits])
+    pairs = _normalised(pair_scores(stems, [hit.words for hit in hits]))
     if any(pairs):
-        by_words = [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(by_words, pairs, strict=True)]
-    return Legs(_normalised([hit.similarity or 0.0 for hit in hits]), by_words)
+        words = [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(words, pairs, strict=True)]
+    return Legs(_normalised([hit.similarity or 0.0 for hit in hits]), words)
+
+
+def fused(hits: Sequence[Hit], stems: Sequence[str], dense_share: float, most: int) -> list[Hit]:
+    """Return the best hits of both legs, best first, with scores from 0 to 1 and their share of the query's stems."""
+    scored = zip(legs_of(hits, stems).scores(dense_share), hits, strict=True)
+    # Ties are broken so that the same search always gives the same order.
+    best = sorted(scored, key=lambda one: (-one[0], one[1].document_id, one[1].ordinal, one[1].chunk_id))[:most]
+    wanted = frozenset(stems)
+    return [replace(hit, score=score, words_share=_share_of(wanted, hit)) for score, hit in best]
+
+
+def _share_of(wanted: frozenset[str], hit: Hit) -> float:
+    return len(wanted.intersection(hit.words.split())) / len(wanted) if wanted else 0.0
 
 
 def _normalised(scores: Sequence[float]) -> list[float]:

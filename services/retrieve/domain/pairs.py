@@ -6,24 +6,20 @@ too: a little worse, and it costs more.
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
 SATURATION = 1.2
 
-Pair = tuple[str, str]
 
-
-def pair_scores(stems: Sequence[str], passages: Sequence[Sequence[str]]) -> list[float]:
-    """Return a score for each passage, given as its stems; 0 where no pair stands together."""
-    pairs = [pair for pair in dict.fromkeys(pairwise(stems)) if pair[0] != pair[1]]
-    if not pairs:
-        return [0.0] * len(passages)
-    wanted = frozenset(pairs)
-    counts = [Counter(pair for pair in pairwise(words) if pair in wanted) for words in passages]
-    rarity = {pair: _rarity(sum(pair in count for count in counts), len(passages)) for pair in pairs}
-    return [sum(_saturated(times, rarity[pair]) for pair, times in count.items()) for count in counts]
+def pair_scores(stems: Sequence[str], passages: Sequence[str]) -> list[float]:
+    """Return a score for each passage, given as stems between spaces; 0 where no pair stands together."""
+    pairs = [f" {one}  {other} " for one, other in dict.fromkeys(pairwise(stems)) if one != other]
+    # With two spaces between, neighbouring pairs do not share one, and counting in the text finds both.
+    texts = [f" {words.replace(' ', '  ')} " for words in passages]
+    counts = [[text.count(pair) for pair in pairs] for text in texts]
+    rarity = [_rarity(sum(count > 0 for count in having), len(passages)) for having in zip(*counts, strict=True)]
+    return [sum(map(_saturated, count, rarity)) for count in counts]
 
 
 def _rarity(having: int, total: int) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.index import collection_of, literal, schema_of
+from services.common.index import SCHEMA_VERSION, collection_of, former_collections_of, literal, schema_of
 
 
 @given(st.text(), st.text())
@@ -21,6 +21,11 @@ def test_a_collection_s_name_is_one_that_milvus_takes(tenant_id, model):
 def test_another_tenant_or_model_has_another_collection(tenant_id, model, other_tenant, other_model):
     same = (tenant_id, model) == (other_tenant, other_model)
     assert (collection_of(tenant_id, model) == collection_of(other_tenant, other_model)) == same
+
+
+def test_an_older_schema_s_collections_have_other_names():
+    former = former_collections_of("acme", "all-MiniLM-L6-v2")
+    assert len({*former, collection_of("acme", "all-MiniLM-L6-v2")}) == SCHEMA_VERSION
 
 
 def test_a_collection_keeps_its_name():

@@ -5,9 +5,10 @@ from tandem.embed.v1 import embed_service_pb2
 
 from services.common.blobs import Blobs, digest_of
 from services.common.identity import set_caller, system
+from services.common.index_config import IndexConfig
 from services.common.placements import MoveState, Placement, PlacementUnavailable, PlaceUnknown
 from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.domain import Change, Deleted, Indexed, ParsedDocument
 from services.embed.emptying import PlaceInUse, PlaceServicer
 from services.embed.indexing import BlobsUnavailable, Reader
@@ -77,7 +78,9 @@ class Platform:
         self.placements = Settled()
         self.blobs = Blobs(str(folder))
         self.parser = PlainParser()
-        reader = Reader(self.blobs, self.parser, Chunker(WordTokens(), ChunkLimits(40, 0)), 1000)
+        reader = Reader(
+            self.blobs, self.parser, DocumentChunker(WordTokens(), IndexConfig("words", ("en", "fr"), 40, 0)), 1000
+        )
         self.indexer = PlacedIndexer(self.indexes, self.placements, reader, lanes)
 
     async def index_one(self, version, text="", **fields):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.retrieve.domain import fusion
 from services.retrieve.domain.function_words import telling
 from services.retrieve.domain.fusion import (
     EXACT_SHARE,
@@ -9,11 +10,15 @@ from services.retrieve.domain.fusion import (
     UNREAD_SHARE,
     Reading,
     dense_share_of,
-    fused,
     language_by_words,
 )
 from services.retrieve.domain.pairs import pair_scores
 from tests.unit.retrieve.rows import hit
+
+
+def fused(hits, stems, dense_share):
+    return fusion.fused(hits, stems, dense_share, len(hits))
+
 
 ENGLISH = Reading("en", ("en",))
 
@@ -103,21 +108,27 @@ def test_a_hit_says_which_share_of_the_querys_stems_it_has():
 
 def test_words_that_stand_together_as_in_the_query_count_more():
     together, apart, reversed_, none = pair_scores(
-        ["new", "york", "time"], _split("in new york today", "york is new here", "york new", "other words")
+        ["new", "york", "time"], ["in new york today", "york is new here", "york new", "other words"]
     )
     assert together > 0
     assert (apart, reversed_, none) == (0, 0, 0)
 
 
 def test_a_pair_that_few_candidates_have_counts_more():
-    rare, common = pair_scores(["a", "b", "c"], _split("a b", "b c", "b c", "b c"))[:2]
+    rare, common = pair_scores(["a", "b", "c"], ["a b", "b c", "b c", "b c"])[:2]
     assert rare > common
 
 
 @pytest.mark.parametrize("stems", [[], ["one"], ["same", "same"]])
 def test_a_query_without_two_words_has_no_pairs(stems):
-    assert pair_scores(stems, _split("one same same", "")) == [0, 0]
+    assert pair_scores(stems, ["one same same", ""]) == [0, 0]
 
 
-def _split(*texts):
-    return [text.split() for text in texts]
+def test_every_time_a_pair_stands_together_counts():
+    often, once = pair_scores(["a", "b", "c"], ["a b a b c", "x a b y"])
+    assert often > once > 0
+
+
+def test_only_the_best_are_kept():
+    hits = [hit(name, 0, similarity=number / 10) for number, name in enumerate("abcd")]
+    assert [one.document_id for one in fusion.fused(hits, [], 0.5, 2)] == ["d", "c"]

@@ -70,8 +70,9 @@ class RetrieveServiceServicer:
         """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
         that the caller may not read any more, are left out.
 
-        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
+        RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
+        PERMISSIONS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

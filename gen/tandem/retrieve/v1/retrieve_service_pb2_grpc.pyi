@@ -48,8 +48,9 @@ class RetrieveServiceStub:
     """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
     that the caller may not read any more, are left out.
 
-    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
+    RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
+    PERMISSIONS_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -72,8 +73,9 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
     """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
     that the caller may not read any more, are left out.
 
-    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
+    RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
+    PERMISSIONS_UNAVAILABLE.
     """
 
 class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,8 +107,9 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
         that the caller may not read any more, are left out.
 
-        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
+        RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
+        PERMISSIONS_UNAVAILABLE.
         """
 
 def add_RetrieveServiceServicer_to_server(servicer: RetrieveServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
