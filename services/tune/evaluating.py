@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -115,17 +115,22 @@ def _scores(asked: QuestionSet, found: dict[str, tuple[str, ...]]) -> Scores:
 
 async def observe(store: PostgresEvaluations) -> None:
     """Keep the scores of sets that have a schedule as the database has them, for ever."""
+    shown: frozenset[tuple[str, str]] = frozenset()
     while True:
         with contextlib.suppress(Unavailable):
-            show(await store.newest_scheduled())
+            shown = show(await store.newest_scheduled(), shown)
         await asyncio.sleep(OBSERVE_SECONDS)
 
 
-def show(newest: list[Evaluation]) -> None:
-    """Set the gauges, and forget sets that have no schedule any more."""
-    EVALUATION_SCORE.clear()
+def show(newest: Sequence[Evaluation], before: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """Set the gauges, forget the sets of `before` that have no schedule any more, and return those that have."""
     for evaluation in newest:
         # A series that begins with a fall shows no rise: it begins with the first figures.
         EVALUATION_FALLS.labels(evaluation.tenant_id, evaluation.set_name)
         for measure, figure in evaluation.figures.items():
             EVALUATION_SCORE.labels(evaluation.tenant_id, evaluation.set_name, measure).set(figure.value)
+    now = frozenset((evaluation.tenant_id, evaluation.set_name) for evaluation in newest)
+    for tenant_id, name in before - now:
+        EVALUATION_SCORE.remove_by_labels({"tenant": tenant_id, "set": name})
+        EVALUATION_FALLS.remove(tenant_id, name)
+    return now

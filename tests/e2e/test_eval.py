@@ -55,7 +55,7 @@ def test_searches_are_measured_and_compared(company, tmp_path):
     page, out = tmp_path / "page.html", tmp_path / "out.json"
     found = tandem(
         *("eval", "retrieval", "--set", str(questions), "--filter-source", "facts"),
-        *("--with", "steps=1", "--against", "live", "--html", str(page), "--out", str(out)),
+        *("--with", "tuning.dense_share=0.9", "--against", "live", "--html", str(page), "--out", str(out)),
     )
     assert [each["figures"]["all@10"]["value"] for each in found["configurations"]] == [1, 1]
     assert found["differences"]["nDCG@10"]["significant"] is False

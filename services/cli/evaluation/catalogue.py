@@ -84,7 +84,8 @@ def relevant_documents(
     known = 0
     for question in questions:
         grades: dict[str, int] = {}
-        for reference, grade in question.documents.items():
+        # Documents of a question without an answer are those that were taken away.
+        for reference, grade in question.documents.items() if question.answerable else ():
             document_id = catalogue.document_id(reference)
             known += document_id is not None
             if document_id is None:

@@ -175,7 +175,7 @@ def _evaluate(
 
 
 def _names_documents(questions: Iterable[Question]) -> bool:
-    return any(question.documents for question in questions)
+    return any(question.documents and question.answerable for question in questions)
 
 
 def _run(session: Session, questions: Sequence[Question], ways: dict[str, Ask], concurrency: int) -> dict[str, Run]:

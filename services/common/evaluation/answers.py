@@ -94,15 +94,16 @@ def contains(answer: str, gold: str, language: str = "") -> float:
 
 
 def citation_precision(answered: Answered, gold: Gold) -> Part:
-    """Return how many of the citations sent are of a relevant document."""
-    if not gold.documents:
+    """Return how many of the citations sent are of a relevant document; of what has no answer none is."""
+    if gold.answerable and not gold.documents:
         return SAYS_NOTHING
-    return float(sum(each in gold.documents for each in answered.cited)), float(len(answered.cited))
+    relevant = gold.documents if gold.answerable else ()
+    return float(sum(each in relevant for each in answered.cited)), float(len(answered.cited))
 
 
 def citation_recall(answered: Answered, gold: Gold) -> Part:
     """Return how many of the relevant documents are cited, of a question that was answered."""
-    if not gold.documents or answered.abstained:
+    if not gold.documents or not gold.answerable or answered.abstained:
         return SAYS_NOTHING
     return float(len(set(answered.cited) & set(gold.documents))), float(len(gold.documents))
 

@@ -157,7 +157,7 @@ async def test_a_fall_beyond_chance_is_said_and_counted_once_it_is_scheduled(pla
     await platform.schedule(1)
     labels = {"tenant": platform.tenant, "set": "faq"}
     await platform.evaluated()
-    show(await platform.evaluations.newest_scheduled())
+    shown = show(await platform.evaluations.newest_scheduled(), frozenset())
     assert REGISTRY.get_sample_value("tandem_tune_evaluation_falls_total", labels) == 0
     platform.search.place = 2
     platform.at += timedelta(hours=2)
@@ -166,10 +166,10 @@ async def test_a_fall_beyond_chance_is_said_and_counted_once_it_is_scheduled(pla
     assert (newest.fell, before.fell, newest.scheduled) == (True, False, True)
     assert newest.fall == pytest.approx(0.5 - 1)
     assert counted("tandem_tune_evaluation_falls_total", **labels) == 1
-    show(await platform.evaluations.newest_scheduled())
+    shown = show(await platform.evaluations.newest_scheduled(), shown)
     assert counted("tandem_tune_evaluation_score", **labels, measure="MRR@10") == pytest.approx(1 / 3)
     await platform.schedule(0)
-    show(await platform.evaluations.newest_scheduled())
+    assert not show(await platform.evaluations.newest_scheduled(), shown)
     assert REGISTRY.get_sample_value("tandem_tune_evaluation_score", {**labels, "measure": "MRR@10"}) is None
 
 

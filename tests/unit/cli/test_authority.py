@@ -69,5 +69,5 @@ def told(home, *, tls):
 def test_every_service_is_told_of_the_files_and_only_where_tls_is_wanted(home):
     file = str(paths_of(home).certificate)
     with_tls, without = ([each["TANDEM_TLS_CERTIFICATE"] for each in told(home, tls=tls)[3:]] for tls in (True, False))
-    assert with_tls == [file] * 6
-    assert without == [""] * 6
+    assert with_tls == [file] * 7
+    assert without == [""] * 7

@@ -53,6 +53,16 @@ def test_a_set_where_every_question_has_an_answer_says_nothing_of_abstention(pla
     assert platform.documents.sources == []
 
 
+def test_a_document_that_was_taken_away_is_looked_for_nowhere(platform, tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("question,documents,answerable\nfirst?,taken away,no\n")
+    platform.answers.answer = lambda _: answering("four", cites="a")
+    figures = platform.json("answers", "--set", str(path))["configurations"][0]["figures"]
+    assert figures["citation precision"]["value"] == 0
+    assert figures["abstention recall"]["value"] == 0
+    assert platform.documents.sources == []
+
+
 def test_every_question_is_a_conversation_of_its_own_that_nobody_learns_from(platform, questions):
     platform.answers.answer = lambda _: answering("four")
     platform.json("answers", "--set", str(questions), "--max-tokens", "9", "--filter-source", "wiki")

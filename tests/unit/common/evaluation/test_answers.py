@@ -65,6 +65,12 @@ def test_citations_are_counted_one_by_one_and_documents_once():
     assert parts["citation recall"] == (1, 2)
 
 
+def test_whatever_is_cited_for_what_has_no_answer_is_wrong():
+    parts = scores(Answered("x", cited=("a", "z")), Gold(documents={"a"}, answerable=False))
+    assert parts["citation precision"] == (0, 2)
+    assert parts["citation recall"] == (0, 0)
+
+
 def test_without_known_documents_citations_say_nothing():
     parts = scores(Answered("x", cited=("a",)), Gold())
     assert parts["citation precision"] == (0, 0)
