@@ -90,7 +90,7 @@ class Direct:
         vector = self._encode([question])[0]
         legs = [
             AnnSearchRequest([vector], index.DENSE, {}, limit, expr=READERS),
-            AnnSearchRequest([words], index.SPARSE, {}, limit, expr=READERS),
+            AnnSearchRequest([" ".join(question_stems(question, LANGUAGES))], index.SPARSE, {}, limit, expr=READERS),
         ]
         found = self._client.hybrid_search(
             self._collection, legs, RRFRanker(RRF_K), limit=limit, output_fields=FIELDS, timeout=TIMEOUT_SECONDS
