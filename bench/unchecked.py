@@ -121,7 +121,7 @@ async def _serve_retrieve(address: str, embed: str, milvus_uri: str) -> None:
     signer, client = _signer(), open_milvus(milvus_uri)
     async with open_channel(embed) as channel:
         index = milvus.MilvusPassageIndex(client)
-        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), index, Everything(), Outgoing(signer))
+        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), index, Everything(), Outgoing(signer), ("en", "fr"))
         server = grpc.aio.server(interceptors=[RpcInterceptor(signed_by(signer.verify))], options=OPTIONS)
         retrieve_rpc.add_RetrieveServiceServicer_to_server(servicer, server)
         await _until_ended(server, address)

@@ -10,7 +10,7 @@ import re
 
 from pymilvus import AsyncMilvusClient, CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ID = "id"
 DOCUMENT_ID = "document_id"
@@ -19,12 +19,18 @@ SOURCE_ID = "source_id"
 SOURCE_NAME = "source_name"
 READERS = "readers"
 TEXT = "text"
+WORDS = "words"
+LANGUAGE = "language"
+KIND = "kind"
+AUTHOR = "author"
 DENSE = "dense"
 SPARSE = "sparse"
 TITLE = "title"
 URI = "uri"
 HEADINGS = "headings"
 ORDINAL = "ordinal"
+SECTION_FIRST = "section_first"
+SECTION_LAST = "section_last"
 START = "start_offset"
 END = "end_offset"
 PAGE = "page"
@@ -38,19 +44,23 @@ MAX_READERS = 4096
 MAX_READER_BYTES = 256
 MAX_SUSPICIONS = 8
 MAX_SUSPICION_BYTES = 64
-ANALYZER = {"tokenizer": "standard", "filter": ["lowercase", "asciifolding"]}
+MAX_AUTHOR_BYTES = 400
+# The words come stemmed and folded: see services/common/analysis.py.
+ANALYZER = {"tokenizer": "whitespace"}
 
 Row = dict[str, object]
 
 
-def collection_of(tenant_id: str, model: str) -> str:
-    """Return the name of a tenant's collection for an embedding model.
+def collection_of(tenant_id: str, config: str, schema_version: int = SCHEMA_VERSION) -> str:
+    """Return the name of a tenant's collection for a configuration of its index.
 
+    That is the configuration's digest, see services/common/index_config.py, or for the
+    deployment's default the embedding model's name.
     Milvus allows letters, digits and underscores, so the tenant's id is made safe and
     followed by a digest that keeps different ids apart.
     """
     safe = re.sub(r"\W", "_", tenant_id, flags=re.ASCII)[:60]
-    digest = hashlib.sha256(f"{tenant_id}\0{model}\0{SCHEMA_VERSION}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{tenant_id}\0{config}\0{schema_version}".encode()).hexdigest()[:16]
     return f"t_{safe}_{digest}"
 
 
@@ -73,13 +83,33 @@ def schema_of(dimensions: int) -> CollectionSchema:
     schema.add_field(
         READERS, DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=MAX_READERS, max_length=MAX_READER_BYTES
     )
-    schema.add_field(TEXT, DataType.VARCHAR, max_length=MAX_TEXT_BYTES, enable_analyzer=True, analyzer_params=ANALYZER)
+    schema.add_field(TEXT, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+    schema.add_field(
+        WORDS,
+        DataType.VARCHAR,
+        max_length=MAX_TEXT_BYTES,
+        enable_analyzer=True,
+        analyzer_params=ANALYZER,
+        description="The stems of title, headings and text, with spaces between them.",
+    )
     schema.add_field(DENSE, DataType.FLOAT_VECTOR, dim=dimensions)
     schema.add_field(SPARSE, DataType.SPARSE_FLOAT_VECTOR)
+    _add_facts(schema)
+    schema.add_function(Function("bm25", FunctionType.BM25, input_field_names=[WORDS], output_field_names=[SPARSE]))
+    return schema
+
+
+def _add_facts(schema: CollectionSchema) -> None:
+    """Add what a hit tells of its chunk, and what a search is narrowed by."""
+    schema.add_field(LANGUAGE, DataType.VARCHAR, max_length=16, description="ISO 639-1; empty where it is not known.")
+    schema.add_field(KIND, DataType.VARCHAR, max_length=32, description="The document's kind, such as text or ticket.")
+    schema.add_field(AUTHOR, DataType.VARCHAR, max_length=MAX_AUTHOR_BYTES)
     schema.add_field(TITLE, DataType.VARCHAR, max_length=4000)
     schema.add_field(URI, DataType.VARCHAR, max_length=8000)
     schema.add_field(HEADINGS, DataType.JSON)
     schema.add_field(ORDINAL, DataType.INT64)
+    schema.add_field(SECTION_FIRST, DataType.INT64, description="Ordinal of the first chunk of the same section.")
+    schema.add_field(SECTION_LAST, DataType.INT64, description="Ordinal of its last chunk.")
     schema.add_field(START, DataType.INT64)
     schema.add_field(END, DataType.INT64)
     schema.add_field(PAGE, DataType.INT64)
@@ -94,8 +124,6 @@ def schema_of(dimensions: int) -> CollectionSchema:
         max_length=MAX_SUSPICION_BYTES,
         description="Why the text looks as if it would give a model orders.",
     )
-    schema.add_function(Function("bm25", FunctionType.BM25, input_field_names=[TEXT], output_field_names=[SPARSE]))
-    return schema
 
 
 def open_milvus(uri: str, token: str = "", database: str = "") -> AsyncMilvusClient:  # no token is no password  # nosec B107

@@ -22,6 +22,7 @@ from services.common.server import Service, run, serve, stop_on_signal
 from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
+from services.embed.adapters.milvus import CollectionKind
 from services.embed.adapters.models import folder_of, open_embedder
 from services.embed.adapters.parser_process import ParseLimits, open_parser
 from services.embed.adapters.places import MilvusIndexes
@@ -60,7 +61,7 @@ async def main() -> None:
         places = MilvusPlaces(settings.milvus_uri, settings.milvus_token, platform.places)
         stack.push_async_callback(places.close)
         placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
-        indexes = MilvusIndexes(places, name, embedder.dimensions)
+        indexes = MilvusIndexes(places, CollectionKind(name, embedder.dimensions, settings.languages))
         producer = await stack.enter_async_context(open_producer(settings.bus, platform.bus_options))
         chunker = Chunker(HuggingFaceTokens(folder), ChunkLimits(settings.chunk_tokens, settings.chunk_overlap_tokens))
         reader = Reader(Blobs(settings.blobs), parser, chunker, settings.max_document_bytes)

@@ -61,7 +61,9 @@ class Chunk:
 
     `text` ends with the document's characters [start, end). It is exactly those, but where a
     table had to be split: then the table's header lines, which lie before `start`, come first.
-    `suspicions` name why it looks as if it would give a model orders.
+    `suspicions` name why it looks as if it would give a model orders. `section_first` and
+    `section_last` are the ordinals of the first and last chunk of its section: a page's or a
+    slide's, a sheet's, what stands under one heading, or a thread.
     """
 
     text: str
@@ -72,6 +74,11 @@ class Chunk:
     embedded_text: str
     tokens: int
     suspicions: tuple[str, ...] = ()
+    section_first: int = 0
+    section_last: int = 0
+    language: str = ""
+    kind: str = "text"
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.common.index_config import Languages
 from services.common.settings import ServerSettings
 
 
@@ -31,6 +32,9 @@ class Settings(ServerSettings):
     cache: str = Field(description="Folder for the model as the backend wants it; made once, then read.")
     threads: int = Field(0, ge=0, description="Threads that embed; 0 means a thread a core.")
 
+    languages: Languages = Field(
+        ("en", "fr"), description="Languages of the documents, ISO 639-1: words are stemmed by their document's."
+    )
     chunk_tokens: int = Field(
         220, ge=64, description="Most tokens of a chunk, with its title, headings and the model's special tokens."
     )

@@ -35,7 +35,7 @@ async def main() -> None:
         permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
         placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
-        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer))
+        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer), settings.languages)
         await serve(
             Service(
                 address=settings.address,

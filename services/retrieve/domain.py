@@ -130,12 +130,13 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What an index is asked: for whom, with the sets of readers that they are in, and like what."""
+    """What an index is asked: for whom, with the sets of readers that they are in, like what, and of which stems."""
 
     identity: Identity
     sets: tuple[str, ...]
     query: Query
     embedded: Embedded
+    stems: tuple[str, ...] = ()
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -164,6 +165,11 @@ class Hit:
     metadata: Mapping[str, object]
     suspicions: tuple[str, ...]
     score: float
+    language: str = ""
+    kind: str = "text"
+    author: str = ""
+    section_first: int = 0
+    section_last: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 
+from services.common.analysis import question_stems
 from services.common.client import Outgoing
 from services.common.identity import Identity, caller
 from services.retrieve.domain import (
@@ -38,20 +39,27 @@ class RetrieveServicer(retrieve_service_pb2_grpc.RetrieveServiceServicer):
     """Embeds a query, searches the caller's index with it, and merges what the caller may still read of it."""
 
     def __init__(
-        self, embedder: QueryEmbedder, index: PassageIndex, readership: Readership, outgoing: Outgoing
+        self,
+        embedder: QueryEmbedder,
+        index: PassageIndex,
+        readership: Readership,
+        outgoing: Outgoing,
+        languages: Sequence[str],
     ) -> None:
         self._embedder = embedder
         self._index = index
         self._readership = readership
         self._outgoing = outgoing
+        self._languages = languages
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
         identity = caller()
         query = query_of(request.query, request.top_k, _filter_of(request.filter))
+        stems = tuple(question_stems(query.text, self._languages))
         # Where one fails the other ends by itself: both have limits of seconds.
         embedded, sets = await asyncio.gather(self._embedded(query, identity, context), self._sets(identity))
         with stage(SEARCH):
-            found = await self._index.search(Search(identity, sets, query, embedded))
+            found = await self._index.search(Search(identity, sets, query, embedded, stems))
         public = await self._readable(identity, found.hits)
         passages = passages_of([hit for hit in found.hits if hit.document_id in public], query.top_k)
         answered(len(passages))

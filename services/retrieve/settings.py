@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.common.index_config import Languages
 from services.common.settings import ServerSettings
 
 
@@ -18,4 +19,5 @@ class Settings(ServerSettings):
     database_url: SecretStr = Field(
         description="PostgreSQL with ingest's manifest, as SQLAlchemy's URL with the asyncpg driver."
     )
+    languages: Languages = Field(("en", "fr"), description="Languages of the documents, as embed has them.")
     embed_address: str = Field(description="host:port of the embed service.")

@@ -9,10 +9,11 @@ import pytest
 from services.common import index
 from services.common.identity import system
 from services.embed.adapters.memory import MemoryPassageIndex
-from services.embed.adapters.milvus import IndexUnavailable, MilvusPassageIndex
+from services.embed.adapters.milvus import CollectionKind, IndexUnavailable, MilvusPassageIndex
 from services.embed.domain import Change, Chunk, Passage, StoredPassage
 
 DIMENSIONS = 8
+KIND = CollectionKind("contract", DIMENSIONS, ("en", "fr"))
 
 
 @pytest.fixture(params=["memory", "milvus"])
@@ -21,7 +22,7 @@ async def passages(request):
         yield MemoryPassageIndex()
         return
     client = index.open_milvus(request.getfixturevalue("milvus_uri"))
-    yield MilvusPassageIndex(client, "contract", DIMENSIONS)
+    yield MilvusPassageIndex(client, KIND)
     await client.close()
 
 
@@ -48,7 +49,21 @@ def passage(tenant, document="d", version=1, ordinal=0, **fields):
         metadata={"year": 2024.0, "tags": ["a"]},
         changed_at=1_700_000_000_000,
     )
-    chunk = Chunk(f"text {ordinal} é 漢", 3, 9, ("One", 'Two "quoted"'), 2, "", 0, ("override",))
+    chunk = Chunk(
+        f"text {ordinal} é 漢",
+        3,
+        9,
+        ("One", 'Two "quoted"'),
+        2,
+        "",
+        0,
+        ("override",),
+        section_first=1,
+        section_last=4,
+        language="fr",
+        kind="ticket",
+        author="Zoë <z@example.org>",
+    )
     vector = np.zeros(DIMENSIONS, dtype=np.float32)
     vector[ordinal % DIMENSIONS] = 1
     made = Passage(f"{document}-{ordinal}", change, chunk, ordinal, vector)
@@ -131,7 +146,7 @@ async def test_two_replicas_may_make_a_tenants_collection_at_once(milvus_uri, te
     import asyncio
 
     clients = [index.open_milvus(milvus_uri) for _ in range(2)]
-    replicas = [MilvusPassageIndex(client, "contract", DIMENSIONS) for client in clients]
+    replicas = [MilvusPassageIndex(client, KIND) for client in clients]
     await asyncio.gather(
         *(replica.upsert(embed(tenant), [passage(tenant, ordinal=number)]) for number, replica in enumerate(replicas))
     )
@@ -142,7 +157,7 @@ async def test_two_replicas_may_make_a_tenants_collection_at_once(milvus_uri, te
 
 async def test_a_collection_that_was_released_or_dropped_is_there_again_at_the_second_try(milvus_uri, tenant):
     client = index.open_milvus(milvus_uri)
-    passages = MilvusPassageIndex(client, "contract", DIMENSIONS)
+    passages = MilvusPassageIndex(client, KIND)
     await passages.upsert(embed(tenant), [passage(tenant)])
     name = index.collection_of(tenant, "contract")
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pytest
 
 from services.common import index
+from services.common.analysis import passage_stems
 from services.retrieve.adapters.memory import MemoryPassageIndex
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from services.retrieve.domain import passages_of
 from services.retrieve.ports import PassageIndex
-from tests.unit.retrieve.rows import DIMENSIONS, MODEL, axis, row, search
+from tests.unit.retrieve.rows import DIMENSIONS, LANGUAGES, MODEL, axis, row, search
 
 TENANTS = itertools.count()
 HOSTILE = [
@@ -301,3 +302,24 @@ async def test_searches_at_once_do_not_mix(store):
     await store.write(*(row(f"c{number}", readers=[f"user:{number}"]) for number in range(20)))
     answers = await asyncio.gather(*(store.found(principals=(f"user:{number}",)) for number in range(20)))
     assert answers == [[f"c{number}"] for number in range(20)]
+
+
+async def test_words_are_found_in_other_forms_in_each_language(store):
+    french = {"language": "fr", "words": " ".join(passage_stems(["Des éléphants qui mangeaient"], "fr", LANGUAGES))}
+    english = {"language": "en", "words": " ".join(passage_stems(["They were running home"], "en", LANGUAGES))}
+    far = -axis(0)
+    await store.write(
+        row("fr", "x", **french, dense=far), row("en", "y", **english, dense=far), row("z", "z", dense=far)
+    )
+    for question, expected in [
+        ("manger", "fr"),
+        ("qui mange avec les amis de mon père", "fr"),
+        ("elephant", "fr"),
+        ("who runs with the dogs every day", "en"),
+    ]:
+        assert (await store.found(question))[0] == expected, question
+
+
+async def test_a_question_without_words_is_asked_by_meaning_alone(store):
+    await store.write(row("near", "some words", dense=axis(0)), row("far", "other", dense=axis(1)))
+    assert (await store.found("?!"))[0] == "near"

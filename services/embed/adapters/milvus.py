@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
@@ -35,13 +36,21 @@ class IndexUnavailable(Unavailable):
     reason = "INDEX_UNAVAILABLE"
 
 
-class MilvusPassageIndex:
-    """The collections of one embedding model, made when a tenant's first passage is written."""
+@dataclass(frozen=True, slots=True)
+class CollectionKind:
+    """What collections are called by, see index.collection_of; how long their vectors are; of which languages."""
 
-    def __init__(self, client: AsyncMilvusClient, model: str, dimensions: int) -> None:
+    config: str
+    dimensions: int
+    languages: tuple[str, ...]
+
+
+class MilvusPassageIndex:
+    """The collections of one configuration, made when a tenant's first passage is written."""
+
+    def __init__(self, client: AsyncMilvusClient, kind: CollectionKind) -> None:
         self._client = client
-        self._model = model
-        self._dimensions = dimensions
+        self._kind = kind
         self._loaded: set[str] = set()
         self._creating = asyncio.Lock()
 
@@ -70,8 +79,11 @@ class MilvusPassageIndex:
     async def upsert(self, identity: Identity, passages: Sequence[Passage]) -> None:
         """Write passages, in their order, replacing those with the same ids."""
         name = await self._existing(identity.tenant_id) or await self._created(identity.tenant_id)
-        for rows in _requests([row_of(passage) for passage in passages]):
+        for rows in _requests(await asyncio.to_thread(self._rows_of, passages)):
             await self._call(name, self._client.upsert(name, data=rows, timeout=TIMEOUT_SECONDS))
+
+    def _rows_of(self, passages: Sequence[Passage]) -> list[index.Row]:
+        return [row_of(passage, self._kind.languages) for passage in passages]
 
     async def delete(self, identity: Identity, ids: Sequence[str]) -> None:
         """Remove passages; ids that are not there are no error."""
@@ -100,7 +112,7 @@ class MilvusPassageIndex:
 
     async def _existing(self, tenant_id: str) -> str | None:
         """Return the tenant's collection, loaded; None where it has none yet."""
-        name = index.collection_of(tenant_id, self._model)
+        name = index.collection_of(tenant_id, self._kind.config)
         if name not in self._loaded:
             async with self._translated():
                 if not await self._client.has_collection(name, timeout=TIMEOUT_SECONDS):
@@ -114,7 +126,7 @@ class MilvusPassageIndex:
             existing = await self._existing(tenant_id)
             if existing:
                 return existing
-            name = index.collection_of(tenant_id, self._model)
+            name = index.collection_of(tenant_id, self._kind.config)
             async with self._translated():
                 await self._create(name)
             self._loaded.add(name)
@@ -124,7 +136,7 @@ class MilvusPassageIndex:
         indexes = self._client.prepare_index_params()
         indexes.add_index(index.DENSE, index_type="AUTOINDEX", metric_type="COSINE")
         indexes.add_index(index.SPARSE, index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
-        schema = index.schema_of(self._dimensions)
+        schema = index.schema_of(self._kind.dimensions)
         try:
             await self._client.create_collection(
                 name, schema=schema, index_params=indexes, timeout=TIMEOUT_SECONDS, consistency_level="Bounded"

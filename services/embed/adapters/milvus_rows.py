@@ -1,10 +1,12 @@
 """Passages as rows of the index, cut to what its fields hold, and back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from services.common import index
+from services.common.analysis import passage_stems
 from services.embed.domain import Change, Chunk, Passage, StoredPassage
 
 MAX_TITLE_BYTES = 4000
@@ -19,11 +21,16 @@ FIELDS = [
     index.SOURCE_NAME,
     index.READERS,
     index.TEXT,
+    index.LANGUAGE,
+    index.KIND,
+    index.AUTHOR,
     index.DENSE,
     index.TITLE,
     index.URI,
     index.HEADINGS,
     index.ORDINAL,
+    index.SECTION_FIRST,
+    index.SECTION_LAST,
     index.START,
     index.END,
     index.PAGE,
@@ -34,8 +41,8 @@ FIELDS = [
 ]
 
 
-def row_of(passage: Passage) -> index.Row:
-    """Return the row of a passage."""
+def row_of(passage: Passage, languages: Sequence[str]) -> index.Row:
+    """Return the row of a passage of an index with these languages."""
     change, chunk = passage.change, passage.chunk
     return {
         index.ID: passage.id,
@@ -45,11 +52,17 @@ def row_of(passage: Passage) -> index.Row:
         index.SOURCE_NAME: cut(change.source_name, MAX_SOURCE_NAME_BYTES),
         index.READERS: list(change.readers),
         index.TEXT: cut(chunk.text, index.MAX_TEXT_BYTES),
+        index.WORDS: cut(" ".join(_words_of(passage, languages)), index.MAX_TEXT_BYTES),
+        index.LANGUAGE: chunk.language,
+        index.KIND: chunk.kind,
+        index.AUTHOR: cut(chunk.author, index.MAX_AUTHOR_BYTES),
         index.DENSE: passage.vector,
         index.TITLE: cut(change.title, MAX_TITLE_BYTES),
         index.URI: cut(change.uri, MAX_URI_BYTES),
         index.HEADINGS: list(chunk.headings),
         index.ORDINAL: passage.ordinal,
+        index.SECTION_FIRST: chunk.section_first,
+        index.SECTION_LAST: chunk.section_last,
         index.START: chunk.start,
         index.END: chunk.end,
         index.PAGE: chunk.page,
@@ -84,6 +97,11 @@ def passage_of(tenant_id: str, row: dict[str, Any]) -> Passage:
         embedded_text="",
         tokens=0,
         suspicions=tuple(row[index.SUSPICIONS]),
+        section_first=row[index.SECTION_FIRST],
+        section_last=row[index.SECTION_LAST],
+        language=row[index.LANGUAGE],
+        kind=row[index.KIND],
+        author=row[index.AUTHOR],
     )
     return Passage(row[index.ID], change, chunk, row[index.ORDINAL], np.asarray(row[index.DENSE], dtype=np.float32))
 
@@ -98,6 +116,13 @@ def stored_of(row: dict[str, Any]) -> StoredPassage:
         content_digest=row[index.CONTENT_DIGEST],
         is_suspicious=bool(row[index.SUSPICIONS]),
     )
+
+
+def _words_of(passage: Passage, languages: Sequence[str]) -> list[str]:
+    """Return the stems of a passage's text, and of those lines above it that it does not have itself."""
+    change, chunk = passage.change, passage.chunk
+    above = [line for line in dict.fromkeys((change.title, *chunk.headings)) if line not in chunk.text]
+    return passage_stems((*above, chunk.text), chunk.language, languages)
 
 
 def cut(text: str, max_bytes: int) -> str:

@@ -2,21 +2,20 @@
 
 from services.common.identity import Identity
 from services.common.places import MilvusPlaces
-from services.embed.adapters.milvus import MilvusPassageIndex
+from services.embed.adapters.milvus import CollectionKind, MilvusPassageIndex
 
 
 class MilvusIndexes:
-    """One MilvusPassageIndex a place, for one embedding model."""
+    """One MilvusPassageIndex a place, for one configuration."""
 
-    def __init__(self, places: MilvusPlaces, model: str, dimensions: int) -> None:
+    def __init__(self, places: MilvusPlaces, kind: CollectionKind) -> None:
         self._places = places
-        self._model = model
-        self._dimensions = dimensions
+        self._kind = kind
         self._indexes: dict[str, MilvusPassageIndex] = {}
 
     async def ping(self) -> None:
         """Raise unless the shared Milvus answers."""
-        await MilvusPassageIndex(self._places.shared(), self._model, self._dimensions).ping()
+        await MilvusPassageIndex(self._places.shared(), self._kind).ping()
 
     def names(self, identity: Identity) -> list[str]:
         """Return the places that the tenant may be in."""
@@ -30,5 +29,5 @@ class MilvusIndexes:
         """
         client = self._places.client(identity, place)
         if place not in self._indexes:
-            self._indexes[place] = MilvusPassageIndex(client, self._model, self._dimensions)
+            self._indexes[place] = MilvusPassageIndex(client, self._kind)
         return self._indexes[place]

@@ -43,7 +43,7 @@ class MemoryPassageIndex:
         }
         scores = _fused(
             _best(readable, lambda row: float(np.dot(row[index.DENSE], search.embedded.vector))),
-            _best(readable, lambda row: _shared_words(row[index.TEXT], search.query.text)),
+            _best(readable, lambda row: _shared_words(row[index.WORDS], search.stems)),
         )
         best = sorted(scores, key=lambda chunk_id: -scores[chunk_id])[: search.query.candidate_count]
         return Found(collection, [hit_of(chunk_id, scores[chunk_id], readable[chunk_id]) for chunk_id in best])
@@ -68,8 +68,8 @@ def _best(rows: Rows, score: Callable[[dict[str, Any]], float | None]) -> list[s
     return sorted((one for one in scores if scores[one] is not None), key=lambda one: -(scores[one] or 0.0))
 
 
-def _shared_words(text: str, query: str) -> float | None:
-    return len(set(text.lower().split()) & set(query.lower().split())) or None
+def _shared_words(words: str, stems: Collection[str]) -> float | None:
+    return len(set(words.split()) & set(stems)) or None
 
 
 def _fused(*rankings: Sequence[str]) -> dict[str, float]:

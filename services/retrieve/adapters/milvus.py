@@ -67,6 +67,8 @@ class MilvusPassageIndex:
                 await asyncio.sleep(_MAKING_SECONDS)
 
     async def _rows(self, collection: str, search: Search) -> Any:
+        if not search.stems:
+            return await self._dense(collection, search)
         try:
             return await self._hybrid(collection, search)
         except MilvusException as error:
@@ -84,7 +86,7 @@ class MilvusPassageIndex:
             collection,
             [
                 AnnSearchRequest([search.embedded.vector], index.DENSE, {}, limit, expr=condition),
-                AnnSearchRequest([search.query.text], index.SPARSE, {}, limit, expr=condition),
+                AnnSearchRequest([" ".join(search.stems)], index.SPARSE, {}, limit, expr=condition),
             ],
             RRFRanker(RRF_K),
             limit=limit,

@@ -24,7 +24,7 @@ from services.retrieve.adapters.memory import MemoryQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from services.retrieve.servicer import RetrieveServicer
 from tests.manifest import Manifest
-from tests.unit.retrieve.rows import DIMENSIONS
+from tests.unit.retrieve.rows import DIMENSIONS, LANGUAGES
 
 KEY = b"k" * 32
 MODEL = "made-up"
@@ -87,7 +87,7 @@ async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncItera
         stack.push_async_callback(milvus.close)
         permissions = await stack.enter_async_context(open_permissions(database_url))
         embedder, passages = GrpcQueryEmbedder(embed_channel), MilvusPassageIndex(milvus)
-        servicer = RetrieveServicer(embedder, passages, permissions, Outgoing(signer))
+        servicer = RetrieveServicer(embedder, passages, permissions, Outgoing(signer), LANGUAGES)
         serving = asyncio.create_task(
             serve(
                 Service(

@@ -36,7 +36,7 @@ from tests.integration.retrieve.conftest import (
     retrieve_server,
     write,
 )
-from tests.unit.retrieve.rows import row, search
+from tests.unit.retrieve.rows import LANGUAGES, row, search
 
 
 def passage_row(chunk_id, text, **facts):
@@ -99,7 +99,7 @@ async def test_without_the_manifest_nothing_is_shown_and_the_reason_is_named(mil
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
     passages, outgoing = MilvusPassageIndex(index.open_milvus(milvus_uri)), Outgoing(IdentitySigner(KEY))
     async with embed_server(embedder) as address, open_channel(address) as channel, open_permissions(nowhere) as away:
-        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), passages, away, outgoing)
+        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), passages, away, outgoing, LANGUAGES)
         set_caller(ADA)
         with pytest.raises(PermissionsUnavailable) as refused:
             await servicer.Retrieve(pb.RetrieveRequest(query="public"), Call())

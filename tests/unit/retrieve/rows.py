@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from services.common.analysis import passage_stems, question_stems
 from services.common.identity import Identity
 from services.retrieve.domain import Embedded, Filter, Hit, Query, Search
 
 DIMENSIONS = 8
 MODEL = "test-model"
+LANGUAGES = ("en", "fr")
 
 
 def axis(number: int) -> np.ndarray:
@@ -23,6 +25,12 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
         "source_name": "Wiki",
         "readers": ["everyone"],
         "text": text,
+        "words": " ".join(passage_stems([text], "", LANGUAGES)),
+        "language": "",
+        "kind": "text",
+        "author": "",
+        "section_first": 0,
+        "section_last": 0,
         "dense": axis(0),
         "title": "Title",
         "uri": "file:///wiki.md",
@@ -45,6 +53,7 @@ def search(text: str = "some words", vector=None, **facts) -> Search:
         sets=facts.pop("sets", ()),
         query=Query(text, facts.pop("top_k", 8), Filter(**facts)),
         embedded=Embedded(axis(0) if vector is None else vector, model),
+        stems=tuple(question_stems(text, LANGUAGES)),
     )
 
 

@@ -14,7 +14,7 @@ from services.common.identity import Identity, IdentityMissing, IdentitySigner, 
 from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
 from services.retrieve.domain import InvalidFilter
 from services.retrieve.servicer import RetrieveServicer
-from tests.unit.retrieve.rows import row
+from tests.unit.retrieve.rows import LANGUAGES, row
 
 EMBEDDER = MemoryQueryEmbedder(8)
 ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
@@ -49,7 +49,7 @@ def passages():
 
 
 def servicer_of(memory):
-    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)))
+    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)), LANGUAGES)
 
 
 async def retrieve(memory, request, identity=ADA):
