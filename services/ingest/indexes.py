@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from services.common.index_config import InvalidIndexConfig, IndexConfig
+from services.common.index_config import IndexConfig, InvalidIndexConfig
 from services.common.indexes import IndexState, Made
 from services.ingest.errors import IndexBuildUnderWay, IndexNotKept, IndexNotReady, IndexSame, ModelUnknown
 

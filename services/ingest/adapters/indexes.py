@@ -130,7 +130,7 @@ async def counts(session: AsyncSession, tenant_id: str) -> Counts:
         .group_by(BUILDS.c.reason)
         .order_by(func.count().desc(), BUILDS.c.reason)
     )
-    return Counts(documents, done, {reason: count for reason, count in await session.execute(reasons)})
+    return Counts(documents, done, {row.reason: row[1] for row in await session.execute(reasons)})
 
 
 async def failed_ids(session: AsyncSession, tenant_id: str) -> list[str]:

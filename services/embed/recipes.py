@@ -1,0 +1,40 @@
+"""How the passages of an index are made: by which model, and by which reader."""
+
+from dataclasses import dataclass, replace
+
+from services.common.index_config import IndexConfig
+from services.common.indexes import Made
+from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.indexing import Reader
+from services.embed.models import Model, Models
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What one configuration comes to; indexes of the same `key` are the same."""
+
+    key: str
+    config: IndexConfig
+    model: Model
+    reader: Reader
+
+
+class Recipes:
+    """Makes recipes; `reader` is the deployment's own, whose limits hold for all."""
+
+    def __init__(self, default: Made, models: Models, reader: Reader) -> None:
+        self.default = default
+        self._models = models
+        self._reader = reader
+
+    async def of(self, made: Made | None) -> Recipe:
+        """Return how an index is made; None is the deployment's default.
+
+        Raises:
+            ModelUnavailable: its model cannot be had now.
+        """
+        made = made or self.default
+        model = await self._models.of(made.config.model)
+        limits = ChunkLimits(made.config.chunk_tokens, made.config.overlap_tokens)
+        reader = replace(self._reader, chunker=Chunker(model.tokens, limits))
+        return Recipe(made.key, made.config, model, reader)
