@@ -11,6 +11,7 @@ from services.cli.verbs import (
     demo,
     documents,
     erase,
+    index,
     people,
     platform,
     records,
@@ -63,6 +64,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "adapter": {"load": access.load_adapter, "unload": access.unload_adapter, "list": access.list_adapters},
     "tenant": {"placement": tenant.placement, "move": tenant.move},
+    "index": {
+        "show": index.show,
+        "build": index.build,
+        "switch": index.switch,
+        "revert": index.revert,
+        "drop": index.drop,
+    },
 }
 HELP = {
     "source": "Where documents come from.",
@@ -77,6 +85,7 @@ HELP = {
     "group": "Groups of people in the directory.",
     "adapter": "LoRA adapters in the engine.",
     "tenant": "The tenant as a whole.",
+    "index": "How the tenant's index is made.",
 }
 
 

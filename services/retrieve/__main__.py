@@ -7,6 +7,7 @@ from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 
 from services.common.client import Outgoing, open_channel
 from services.common.identity import IdentitySigner
+from services.common.indexes import open_indexes
 from services.common.interceptors import signed_by
 from services.common.permissions import open_permissions
 from services.common.placements import open_placements
@@ -17,6 +18,7 @@ from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.placed import PlacedPassageIndex
+from services.retrieve.choice import IndexChoice
 from services.retrieve.servicer import RetrieveServicer
 from services.retrieve.settings import Settings
 
@@ -34,8 +36,10 @@ async def main() -> None:
         stack.push_async_callback(places.close)
         permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
         placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
+        configurations = await stack.enter_async_context(open_indexes(settings.database_url.get_secret_value()))
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
-        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer), settings.languages)
+        choice = IndexChoice(configurations, settings.languages)
+        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer), choice)
         await serve(
             Service(
                 address=settings.address,
@@ -45,7 +49,7 @@ async def main() -> None:
                     servicer, server
                 ),
                 names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
-                pings=(index.ping, placements.ping, permissions.ping, embedder.ping),
+                pings=(index.ping, placements.ping, configurations.ping, permissions.ping, embedder.ping),
             ),
             transport=transport,
         )

@@ -130,13 +130,22 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """What an index is asked: for whom, with the sets of readers that they are in, like what, and of which stems."""
+    """What an index is asked: for whom, with the sets of readers that they are in, like what, and of which stems.
+
+    `index_key` is that of the index to search, "" where the tenant never chose one.
+    """
 
     identity: Identity
     sets: tuple[str, ...]
     query: Query
     embedded: Embedded
     stems: tuple[str, ...] = ()
+    index_key: str = ""
+
+    @property
+    def config(self) -> str:
+        """What the collection to search is called by; see index.collection_of."""
+        return self.index_key or self.embedded.model
 
     @property
     def principals(self) -> tuple[str, ...]:

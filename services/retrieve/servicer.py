@@ -13,13 +13,13 @@ from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 from services.common.analysis import question_stems
 from services.common.client import Outgoing
 from services.common.identity import Identity, caller
+from services.retrieve.choice import IndexChoice
 from services.retrieve.domain import (
     Embedded,
     Filter,
     Hit,
     InvalidFilter,
     Passage,
-    Query,
     Scalar,
     Search,
     passages_of,
@@ -44,22 +44,24 @@ class RetrieveServicer(retrieve_service_pb2_grpc.RetrieveServiceServicer):
         index: PassageIndex,
         readership: Readership,
         outgoing: Outgoing,
-        languages: Sequence[str],
+        choice: IndexChoice,
     ) -> None:
         self._embedder = embedder
         self._index = index
         self._readership = readership
         self._outgoing = outgoing
-        self._languages = languages
+        self._choice = choice
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
         identity = caller()
         query = query_of(request.query, request.top_k, _filter_of(request.filter))
-        stems = tuple(question_stems(query.text, self._languages))
+        chosen = await self._choice.of(identity, other=request.other_index)
+        stems = tuple(question_stems(query.text, chosen.languages))
         # Where one fails the other ends by itself: both have limits of seconds.
-        embedded, sets = await asyncio.gather(self._embedded(query, identity, context), self._sets(identity))
+        embedding = self._embedded(query.text, chosen.model, identity, context)
+        embedded, sets = await asyncio.gather(embedding, self._sets(identity))
         with stage(SEARCH):
-            found = await self._index.search(Search(identity, sets, query, embedded, stems))
+            found = await self._index.search(Search(identity, sets, query, embedded, stems, chosen.key))
         public = await self._readable(identity, found.hits)
         passages = passages_of([hit for hit in found.hits if hit.document_id in public], query.top_k)
         answered(len(passages))
@@ -69,11 +71,11 @@ class RetrieveServicer(retrieve_service_pb2_grpc.RetrieveServiceServicer):
             model=embedded.model,
         )
 
-    async def _embedded(self, query: Query, identity: Identity, context: Any) -> Embedded:
+    async def _embedded(self, text: str, model: str, identity: Identity, context: Any) -> Embedded:
         # What a text means is the same for every reader, and principals can be many.
         bare = replace(identity, principals=())
         with stage(EMBED):
-            return await self._embedder.embed(query.text, self._outgoing(bare, context, EMBED_SECONDS))
+            return await self._embedder.embed(text, self._outgoing(bare, context, EMBED_SECONDS), model)
 
     async def _sets(self, identity: Identity) -> tuple[str, ...]:
         with stage(SETS):

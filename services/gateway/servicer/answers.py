@@ -97,7 +97,7 @@ class GatewayServicer(rpc.GatewayServiceServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         await self._oversight.meter.request(caller())
-        wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k)
+        wanted = retrieve_pb.RetrieveRequest(query=request.query, top_k=request.top_k, other_index=request.other_index)
         if request.HasField("filter"):
             wanted.filter.CopyFrom(request.filter)
         found = await self._services.retrieve(wanted, Caller(caller(), context))

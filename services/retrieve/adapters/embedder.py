@@ -25,8 +25,8 @@ class GrpcQueryEmbedder:
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise EmbedderUnavailable("the embed service is not ready")
 
-    async def embed(self, text: str, call: CallOptions) -> Embedded:
-        request = embed_service_pb2.EmbedRequest(texts=[text])
+    async def embed(self, text: str, call: CallOptions, model: str = "") -> Embedded:
+        request = embed_service_pb2.EmbedRequest(texts=[text], model=model)
         try:
             response = await self._stub.Embed(request, **call)
         except grpc.aio.AioRpcError as error:

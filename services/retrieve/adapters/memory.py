@@ -33,7 +33,7 @@ class MemoryPassageIndex:
         self._collections[collection].update({str(row[index.ID]): dict(row) for row in rows})
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.identity.tenant_id, search.embedded.model)
+        collection = index.collection_of(search.identity.tenant_id, search.config)
         if collection not in self._collections:
             return Found("", ())
         readable = {
@@ -108,7 +108,7 @@ class MemoryQueryEmbedder:
         self._dimensions = dimensions
         self._model = model
 
-    async def embed(self, text: str, call: CallOptions) -> Embedded:
+    async def embed(self, text: str, call: CallOptions, model: str = "") -> Embedded:
         return Embedded(self.vector_of(text), self._model)
 
     def vector_of(self, text: str) -> Vector:

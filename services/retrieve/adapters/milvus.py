@@ -41,7 +41,7 @@ class MilvusPassageIndex:
             await self._client.list_collections(timeout=PING_SECONDS)
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.identity.tenant_id, search.embedded.model)
+        collection = index.collection_of(search.identity.tenant_id, search.config)
         if not search.principals:
             return Found(collection, ())
         try:

@@ -22,7 +22,9 @@ from services.common.server import Service, serve
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.memory import MemoryQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.choice import IndexChoice
 from services.retrieve.servicer import RetrieveServicer
+from tests.configured import Configured
 from tests.manifest import Manifest
 from tests.unit.retrieve.rows import DIMENSIONS, LANGUAGES
 
@@ -87,7 +89,9 @@ async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncItera
         stack.push_async_callback(milvus.close)
         permissions = await stack.enter_async_context(open_permissions(database_url))
         embedder, passages = GrpcQueryEmbedder(embed_channel), MilvusPassageIndex(milvus)
-        servicer = RetrieveServicer(embedder, passages, permissions, Outgoing(signer), LANGUAGES)
+        servicer = RetrieveServicer(
+            embedder, passages, permissions, Outgoing(signer), IndexChoice(Configured(), LANGUAGES)
+        )
         serving = asyncio.create_task(
             serve(
                 Service(

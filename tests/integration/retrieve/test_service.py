@@ -23,7 +23,9 @@ from services.common.identity import Identity, IdentitySigner, set_caller
 from services.common.permissions import PermissionsUnavailable, open_permissions
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
+from services.retrieve.choice import IndexChoice
 from services.retrieve.servicer import RetrieveServicer
+from tests.configured import Configured
 from tests.conftest import free_address, running, wait_for_port
 from tests.integration.retrieve.conftest import (
     ADA,
@@ -99,7 +101,9 @@ async def test_without_the_manifest_nothing_is_shown_and_the_reason_is_named(mil
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
     passages, outgoing = MilvusPassageIndex(index.open_milvus(milvus_uri)), Outgoing(IdentitySigner(KEY))
     async with embed_server(embedder) as address, open_channel(address) as channel, open_permissions(nowhere) as away:
-        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), passages, away, outgoing, LANGUAGES)
+        servicer = RetrieveServicer(
+            GrpcQueryEmbedder(channel), passages, away, outgoing, IndexChoice(Configured(), LANGUAGES)
+        )
         set_caller(ADA)
         with pytest.raises(PermissionsUnavailable) as refused:
             await servicer.Retrieve(pb.RetrieveRequest(query="public"), Call())

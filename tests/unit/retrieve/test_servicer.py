@@ -12,8 +12,10 @@ from services.common.access import EVERY_ROLE
 from services.common.client import Outgoing
 from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
 from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
+from services.retrieve.choice import IndexChoice
 from services.retrieve.domain import InvalidFilter
 from services.retrieve.servicer import RetrieveServicer
+from tests.configured import Configured
 from tests.unit.retrieve.rows import LANGUAGES, row
 
 EMBEDDER = MemoryQueryEmbedder(8)
@@ -49,7 +51,8 @@ def passages():
 
 
 def servicer_of(memory):
-    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)), LANGUAGES)
+    choice = IndexChoice(Configured(), LANGUAGES)
+    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)), choice)
 
 
 async def retrieve(memory, request, identity=ADA):

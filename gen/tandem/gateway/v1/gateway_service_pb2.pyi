@@ -306,10 +306,13 @@ class SearchRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    OTHER_INDEX_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     top_k: _builtins.int
     """Passages wanted; 0 means 8, more than 100 is clipped."""
+    other_index: _builtins.bool
+    """As in RetrieveRequest."""
     @_builtins.property
     def filter(self) -> _retrieve_service_pb2.RetrieveFilter: ...
     def __init__(
@@ -318,10 +321,11 @@ class SearchRequest(_message.Message):
         query: _builtins.str = ...,
         top_k: _builtins.int = ...,
         filter: _retrieve_service_pb2.RetrieveFilter | None = ...,
+        other_index: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "other_index", b"other_index", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,8 +53,9 @@ class RetrieveServiceServicer:
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
         INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
-        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+        QUEUE_FULL when too many queries wait to be embedded; FAILED_PRECONDITION / NO_OTHER_INDEX;
+        PERMISSION_DENIED / ROLE_REQUIRED; UNAVAILABLE / INDEX_UNAVAILABLE, INDEX_CONFIG_UNAVAILABLE,
+        EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
