@@ -2,10 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, exists, false, func, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnClause,
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    String,
+    column,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+    values,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +37,17 @@ COLUMNS = TENANT_INDEXES.c
 REACHED = [IndexState.BUILDING, IndexState.READY, IndexState.KEPT]
 # What an index has, or may have.
 PRESENT = DOCUMENTS.c.state.in_([DocumentState.PENDING, DocumentState.INDEXED])
+
+_SAID = ("reason", "chunk_count", "suspicious_chunk_count")
+_TOLD: tuple[ColumnClause[Any], ...] = (
+    column("document_id", String),
+    column("tenant_id", String),
+    column("version", BigInteger),
+    column("key", String),
+    column("reason", String),
+    column("chunk_count", Integer),
+    column("suspicious_chunk_count", Integer),
+)
 
 
 async def find(session: AsyncSession, tenant_id: str) -> Owned:
@@ -56,7 +85,7 @@ async def list_documents(session: AsyncSession, tenant_id: str) -> None:
     listed = select(DOCUMENTS.c.document_id, DOCUMENTS.c.tenant_id, false(), literal(""), literal(0), literal(0)).where(
         DOCUMENTS.c.tenant_id == tenant_id, PRESENT
     )
-    names = ["document_id", "tenant_id", "done", "reason", "chunk_count", "suspicious_chunk_count"]
+    names = ["document_id", "tenant_id", "done", *_SAID]
     await session.execute(insert(BUILDS).from_select(names, listed).on_conflict_do_nothing())
     await session.execute(update(TENANT_INDEXES).where(COLUMNS.tenant_id == tenant_id).values(listed=True))
 
@@ -90,33 +119,25 @@ async def hold(session: AsyncSession, reports: Sequence[Report]) -> None:
 
 async def note(session: AsyncSession, reports: Sequence[Report]) -> None:
     """Note what the tenants' other indexes say; what they say about a version before the newest is left."""
-    told = [_noted(report, report.beside) for report in reports if report.beside]
+    # The newest of each document, and in one order, so that no two transactions wait for each other.
+    told = {report.document_id: _noted(report, report.beside) for report in sorted(reports, key=_age) if report.beside}
     if not told:
         return
+    rows = values(*_TOLD, name="told").data([told[key] for key in sorted(told)])
     found = (
-        select(
-            DOCUMENTS.c.document_id,
-            DOCUMENTS.c.tenant_id,
-            literal(True),  # noqa: FBT003 - a column's value
-            bindparam("b_reason"),
-            bindparam("b_chunks"),
-            bindparam("b_suspicious"),
-        )
-        .join(TENANT_INDEXES, COLUMNS.tenant_id == DOCUMENTS.c.tenant_id)
+        select(rows.c.document_id, rows.c.tenant_id, true(), *(rows.c[name] for name in _SAID))
+        .join(DOCUMENTS, DOCUMENTS.c.document_id == rows.c.document_id)
+        .join(TENANT_INDEXES, COLUMNS.tenant_id == rows.c.tenant_id)
         .where(
-            DOCUMENTS.c.document_id == bindparam("b_document"),
-            DOCUMENTS.c.tenant_id == bindparam("b_tenant"),
-            DOCUMENTS.c.version == bindparam("b_version"),
-            COLUMNS.other_key == bindparam("b_key"),
+            DOCUMENTS.c.tenant_id == rows.c.tenant_id,
+            DOCUMENTS.c.version == rows.c.version,
+            COLUMNS.other_key == rows.c.key,
             COLUMNS.state.in_(REACHED),
         )
     )
-    names = ["document_id", "tenant_id", "done", "reason", "chunk_count", "suspicious_chunk_count"]
-    statement = insert(BUILDS).from_select(names, found)
-    new = {name: statement.excluded[name] for name in names[2:]}
-    upsert = statement.on_conflict_do_update(index_elements=[BUILDS.c.document_id], set_=new)
-    # In one order, so that no two transactions wait for each other.
-    await session.execute(upsert, sorted(told, key=itemgetter("b_document")))
+    statement = insert(BUILDS).from_select(["document_id", "tenant_id", "done", *_SAID], found)
+    new = {name: statement.excluded[name] for name in ("done", *_SAID)}
+    await session.execute(statement.on_conflict_do_update(index_elements=[BUILDS.c.document_id], set_=new))
 
 
 async def counts(session: AsyncSession, tenant_id: str) -> Counts:
@@ -166,18 +187,15 @@ def _is_present() -> ColumnElement[bool]:
     return exists().where(DOCUMENTS.c.document_id == BUILDS.c.document_id, PRESENT)
 
 
-def _noted(report: Report, beside: Beside) -> dict[str, object]:
+def _age(report: Report) -> int:
+    return report.version
+
+
+def _noted(report: Report, beside: Beside) -> tuple[object, ...]:
+    """Return the values of _TOLD."""
     answer = beside.answer
-    indexed = answer if isinstance(answer, Indexed) else Indexed(0)
-    return {
-        "b_document": report.document_id,
-        "b_tenant": report.tenant_id,
-        "b_version": report.version,
-        "b_key": beside.key,
-        "b_reason": "" if isinstance(answer, Indexed) else answer.reason,
-        "b_chunks": indexed.chunk_count,
-        "b_suspicious": indexed.suspicious_count,
-    }
+    said = ("", answer.chunk_count, answer.suspicious_count) if isinstance(answer, Indexed) else (answer.reason, 0, 0)
+    return (report.document_id, report.tenant_id, report.version, beside.key, *said)
 
 
 def _select() -> Select[Any]:
