@@ -85,6 +85,7 @@ def test_a_search_during_a_build_and_a_switch_misses_nothing_and_shows_nothing_d
 
 def test_what_cannot_be_is_refused_by_name_and_a_build_is_cancelled(platform):
     platform.push(**STABLE)
+    eventually(lambda: is_quiet(platform))
     for request, refused in [
         (pb.SwitchIndexRequest(), (grpc.StatusCode.FAILED_PRECONDITION, "INDEX_NOT_READY")),
         (pb.RevertIndexRequest(), (grpc.StatusCode.FAILED_PRECONDITION, "INDEX_NOT_KEPT")),
@@ -105,7 +106,6 @@ def test_what_cannot_be_is_refused_by_name_and_a_build_is_cancelled(platform):
         "NO_OTHER_INDEX",
     )
     assert platform(pb.DropIndexRequest()).index.state == pb.INDEX_STATE_SETTLED
-    eventually(lambda: is_quiet(platform))
     key = platform.build(languages=["en"]).other_key
     eventually(lambda: is_in(platform, pb.INDEX_STATE_READY))
     eventually(lambda: "stable-1" in platform.search("marble1", other=True))
