@@ -13,6 +13,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 from bench.platform import free_address, wait_for_port
 from services.cli import models, parts
 from services.common import index
+from services.common.analysis import question_stems
 from services.embed.adapters.milvus_rows import row_of
 from services.embed.adapters.tokens import HuggingFaceTokens
 from services.embed.chunking.chunker import Chunker, ChunkLimits
@@ -27,6 +28,7 @@ CANDIDATES = 30
 CHUNK_TOKENS = 220
 OVERLAP_TOKENS = 30
 MAX_CHARACTERS = 4_000_000
+LANGUAGES = ("en", "fr")
 READERS = f'ARRAY_CONTAINS_ANY({index.READERS}, ["everyone"])'
 
 
@@ -76,7 +78,7 @@ class Direct:
         change = Change("bench", path.stem, 1, title=path.name, readers=("everyone",))
         vectors = self._encode([chunk.embedded_text for chunk in chunks])
         rows = [
-            row_of(Passage(id_, change, chunk, ordinal, vectors[ordinal]))
+            row_of(Passage(id_, change, chunk, ordinal, vectors[ordinal]), LANGUAGES)
             for ordinal, (id_, chunk) in enumerate(zip(ids_of(change, chunks), chunks, strict=True))
         ]
         self._client.upsert(self._collection, rows, timeout=TIMEOUT_SECONDS)
@@ -88,7 +90,7 @@ class Direct:
         vector = self._encode([question])[0]
         legs = [
             AnnSearchRequest([vector], index.DENSE, {}, limit, expr=READERS),
-            AnnSearchRequest([question], index.SPARSE, {}, limit, expr=READERS),
+            AnnSearchRequest([" ".join(question_stems(question, LANGUAGES))], index.SPARSE, {}, limit, expr=READERS),
         ]
         found = self._client.hybrid_search(
             self._collection, legs, RRFRanker(RRF_K), limit=limit, output_fields=FIELDS, timeout=TIMEOUT_SECONDS

@@ -42,6 +42,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "remove": sources.remove,
         "replay": sources.replay,
         "readers": sources.readers,
+        "rechunk": sources.rechunk,
     },
     "source add": {"files": sources.add_files, "push": sources.add_push},
     "document": {"list": documents.list_documents, "readers": documents.readers},

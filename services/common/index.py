@@ -79,6 +79,13 @@ def _prefix_of(tenant_id: str) -> str:
     return f"t_{safe}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:_DIGITS]}_"
 
 
+def former_collections_of(tenant_id: str, model: str) -> list[str]:
+    """Return the names that a tenant's collection had under older schemas, which had one a model."""
+    safe = re.sub(r"\W", "_", tenant_id, flags=re.ASCII)[:60]
+    digests = (hashlib.sha256(f"{tenant_id}\0{model}\0{version}".encode()).hexdigest() for version in (1, 2))
+    return [f"t_{safe}_{digest[:_DIGITS]}" for digest in digests]
+
+
 def literal(value: str | float | list[str]) -> str:
     r"""Return `value` as a literal of a Milvus filter, safe for any string.
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from services.common.analysis import STEMMERS
 from services.common.errors import InvalidArgument
 
-MIN_CHUNK_TOKENS, MAX_CHUNK_TOKENS = 64, 8192
+MIN_CHUNK_TOKENS, MAX_CHUNK_TOKENS = 32, 8192
 MAX_LANGUAGES = 8
 
 # Kinds of documents, and what cuts each where nothing else is said.

@@ -27,11 +27,11 @@ from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
 from services.embed.adapters.milvus import CollectionKind
-from services.embed.adapters.models import folder_of, max_tokens_of, open_embedder
+from services.embed.adapters.models import folder_of, open_embedder
 from services.embed.adapters.parser_process import ParseLimits, open_parser
 from services.embed.adapters.places import MilvusIndexes
-from services.embed.adapters.tokens import HuggingFaceTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.adapters.tokens import HuggingFaceTokens, most_tokens_of
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.consumer import GROUP, DocumentConsumer
 from services.embed.emptying import ErasureServicer, PlaceServicer
 from services.embed.feeding import feed
@@ -71,9 +71,9 @@ async def main() -> None:
         database = settings.database_url.get_secret_value()
         placements = await stack.enter_async_context(open_placements(database))
         configurations = await stack.enter_async_context(open_indexes(database))
-        indexes = MilvusIndexes(places, CollectionKind(own, models.own.dimensions, settings.languages))
+        indexes = MilvusIndexes(places, CollectionKind(own, models.own.dimensions, config.languages))
         producer = await stack.enter_async_context(open_producer(settings.bus, platform.bus_options))
-        chunker = Chunker(models.own.tokens, ChunkLimits(settings.chunk_tokens, settings.chunk_overlap_tokens))
+        chunker = DocumentChunker(models.own.tokens, config)
         reader = Reader(Blobs(settings.blobs), parser, chunker, settings.max_document_bytes)
         default = Made(config, own)
         registry = Registry(placements, configurations, Recipes(default, models, reader))
@@ -143,7 +143,7 @@ def _loads(settings: Settings, folders: Mapping[str, Path], stack: AsyncExitStac
 
 
 def _max_tokens(folders: Mapping[str, Path]) -> dict[str, int]:
-    return {name: max_tokens_of(folder) for name, folder in folders.items()}
+    return {name: most_tokens_of(folder) for name, folder in folders.items()}
 
 
 def _lane_limits(settings: Settings) -> LaneLimits:

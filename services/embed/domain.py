@@ -10,10 +10,25 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 
+# What of the metadata decides how a document is cut, and what is kept with each chunk.
+_READ_WITH = ("author", "kind", "language")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How a source wants its documents cut; "", 0 and None leave it to their kind and the index."""
+
+    strategy: str = ""
+    chunk_tokens: int = 0
+    overlap_tokens: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document's whole state after a change; times are Unix milliseconds."""
+    """A document's whole state after a change; times are Unix milliseconds.
+
+    `content_digest` is also of what decides how the content is read and cut: see `digest_of`.
+    """
 
     tenant_id: str
     document_id: str
@@ -31,6 +46,7 @@ class Change:
     readers: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     changed_at: int = 0
+    chunking: Chunking = Chunking()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -48,11 +64,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Markdown-like text; `pages` is empty where the format has none."""
+    """Markdown-like text; `pages` is empty where the format has none, `kind` where it tells nothing of the kind."""
 
     text: str
     title: str = ""
     pages: tuple[Page, ...] = ()
+    kind: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +242,17 @@ class InvalidRecord(DocumentRejected):
 def rejection_of(change: Change, error: DocumentRejected) -> Failed:
     """Return the outcome that `error` means for `change`."""
     return Failed(change.version, error.reason, str(error))
+
+
+def digest_of(content_digest: str, metadata: Mapping[str, Any], chunking: Chunking) -> str:
+    """Return a digest that changes when the content does, or how it is to be read and cut.
+
+    For most documents that is the content's own.
+    """
+    facts = {name: metadata[name] for name in _READ_WITH if isinstance(metadata.get(name), str)}
+    if not content_digest or (not facts and chunking == Chunking()):
+        return content_digest
+    return hashlib.sha256(f"{content_digest}\0{sorted(facts.items())}\0{chunking}".encode()).hexdigest()
 
 
 def ids_of(change: Change, chunks: Sequence[Chunk]) -> Iterator[str]:

@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -12,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from services.common.blobs import BlobMissing, Blobs
 from services.common.errors import Unavailable
 from services.common.identity import system
-from services.embed.chunking.chunker import Chunker
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.domain import (
     Change,
     Chunk,
@@ -50,7 +49,7 @@ class Reader:
 
     blobs: Blobs
     parser: DocumentParser
-    chunker: Chunker
+    chunker: DocumentChunker
     max_bytes: int
 
     async def chunks_of(self, change: Change) -> list[Chunk]:
@@ -61,11 +60,10 @@ class Reader:
         """
         content = await self._content(change)
         document = await self.parser.parse(content, change)
-        title = change.title or document.title or PurePosixPath(change.external_id).stem
-        return await asyncio.to_thread(self._cut, document, title)
+        return await asyncio.to_thread(self._cut, document, change)
 
-    def _cut(self, document: ParsedDocument, title: str) -> list[Chunk]:
-        chunks = self.chunker.chunk(document, title)
+    def _cut(self, document: ParsedDocument, change: Change) -> list[Chunk]:
+        chunks = self.chunker.chunks_of(document, change)
         return [replace(chunk, suspicions=suspicions_of(f"{chunk.embedded_text}\n\n{chunk.text}")) for chunk in chunks]
 
     async def _content(self, change: Change) -> bytes:

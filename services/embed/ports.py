@@ -25,6 +25,10 @@ class Tokens(Protocol):
     def special(self) -> int:
         """How many tokens the model adds to each text."""
 
+    @property
+    def most(self) -> int:
+        """How many tokens of a text the model reads, special ones with them."""
+
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Return each text's number of tokens, special ones left out."""
 

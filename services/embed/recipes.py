@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from services.common.index_config import IndexConfig
 from services.common.indexes import Made
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.indexing import Reader
 from services.embed.models import Model, Models
 
@@ -35,6 +35,5 @@ class Recipes:
         """
         made = made or self.default
         model = await self._models.of(made.config.model)
-        limits = ChunkLimits(made.config.chunk_tokens, made.config.overlap_tokens)
-        reader = replace(self._reader, chunker=Chunker(model.tokens, limits))
+        reader = replace(self._reader, chunker=DocumentChunker(model.tokens, made.config))
         return Recipe(made.key, made.config, model, reader)

@@ -9,7 +9,17 @@ from tandem.embed.v1 import events_pb2
 from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common.bus import DOCUMENTS_DEAD, DOCUMENTS_INDEXED, Record, key_of, traced
-from services.embed.domain import Beside, Change, Deleted, Failed, Indexed, InvalidRecord, Outcome
+from services.embed.domain import (
+    Beside,
+    Change,
+    Chunking,
+    Deleted,
+    Failed,
+    Indexed,
+    InvalidRecord,
+    Outcome,
+    digest_of,
+)
 from services.embed.scheduling import Arrival
 
 
@@ -27,6 +37,7 @@ def change_of(record: Record) -> Change:
         raise InvalidRecord("the record cannot be read") from error
     if not (message.tenant_id and message.document_id and message.version > 0):
         raise InvalidRecord("the record names no tenant, document or version")
+    chunking = _chunking_of(message.chunking) if message.HasField("chunking") else Chunking()
     return Change(
         tenant_id=message.tenant_id,
         document_id=message.document_id,
@@ -35,7 +46,7 @@ def change_of(record: Record) -> Change:
         source_id=message.source_id,
         source_name=message.source_name,
         blob_key=message.blob_key,
-        content_digest=message.content_digest,
+        content_digest=digest_of(message.content_digest, metadata, chunking),
         size_bytes=message.size_bytes,
         media_type=message.media_type,
         external_id=message.external_id,
@@ -44,7 +55,13 @@ def change_of(record: Record) -> Change:
         readers=tuple(message.readers),
         metadata=metadata,
         changed_at=changed_at,
+        chunking=chunking,
     )
+
+
+def _chunking_of(message: ingest_pb2.Chunking) -> Chunking:
+    overlap = message.overlap_tokens if message.HasField("overlap_tokens") else None
+    return Chunking(message.strategy, message.chunk_tokens, overlap)
 
 
 def arrival_of(record: Record) -> Arrival:

@@ -43,7 +43,7 @@ class Acl:
                 steps: list[Step] = [
                     (row, permit(row, source.readers, received_at, follows_source=True)) for row in rows
                 ]
-                await self._steps.write(session, steps, {source.source_id: source.name})
+                await self._steps.write(session, steps, {source.source_id: source})
                 done += steps
         self._steps.committed(done, received_at)
         return source, len(done)
@@ -67,7 +67,7 @@ class Acl:
                 (row, permit(row, wanted[key] or source.readers, received_at, follows_source=not wanted[key]))
                 for key, row in rows.items()
             ]
-            await self._steps.write(session, steps, {source.source_id: source.name})
+            await self._steps.write(session, steps, {source.source_id: source})
         self._steps.committed(steps, received_at)
         changed = sum(before is not None and before.draft.readers != after.draft.readers for before, after in steps)
         return changed, [key for key in wanted if key not in rows]

@@ -47,6 +47,15 @@ class FilesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunking:
+    """How a source's documents are cut; "", 0 and None leave it to their kind and the index."""
+
+    strategy: str = ""
+    chunk_tokens: int = 0
+    overlap_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A place that documents come from; `config` is None where an application pushes them.
 
@@ -67,6 +76,7 @@ class Source:
     last_sync_error: str = ""
     root: str = ""
     owner: str = ""
+    chunking: Chunking = Chunking()
 
 
 @dataclass(frozen=True, slots=True)

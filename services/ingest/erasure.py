@@ -123,7 +123,7 @@ class Erasure:
         async with transaction(self._sessions) as session:
             rows = await erasing.lock_theirs(session, identity, person, BATCH)
             steps = self._steps.retired(rows)
-            await self._steps.write(session, steps, {row.source_id: "" for row in rows})
+            await self._steps.write(session, steps, await erasing.sources_by_id(session, rows))
             lost = await erasing.only_in(session, rows) if rows else 0
         self._steps.committed(steps, received_at)
         return +Counter({DOCUMENTS: len(rows), CHUNKS: sum(row.chunk_count for row in rows), BLOBS: lost})
@@ -133,9 +133,8 @@ class Erasure:
         received_at = self._steps.now()
         async with transaction(self._sessions) as session:
             rows = await erasing.lock_read(session, identity, person, BATCH)
-            names = await erasing.names_of(session, rows)
             steps: list[Step] = [(row, self._without(row, person)) for row in rows]
-            await self._steps.write(session, steps, names)
+            await self._steps.write(session, steps, await erasing.sources_by_id(session, rows))
         self._steps.committed(steps, received_at)
         return sum(len(set(row.draft.readers) & set(person)) for row in rows)
 

@@ -57,6 +57,12 @@ class InvalidDocument(InvalidArgument):
     reason = "INVALID_DOCUMENT"
 
 
+class InvalidChunking(InvalidArgument):
+    """Documents cannot be cut as it is wanted."""
+
+    reason = "INVALID_CHUNKING"
+
+
 class DocumentTooLarge(InvalidArgument):
     """More bytes than the platform takes."""
 

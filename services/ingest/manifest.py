@@ -1,7 +1,7 @@
 """Every write to the manifest: rows and the records that tell of them, in one transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from services.ingest.changes import Change, Known, Tally, outcome_of
 from services.ingest.domain import (
     DOCUMENT_TOO_LARGE,
     QUOTA_EXCEEDED,
+    Chunking,
     Document,
     DocumentState,
     Draft,
@@ -32,7 +33,7 @@ from services.ingest.domain import (
     revise,
     settle,
 )
-from services.ingest.errors import SourceNotSyncable
+from services.ingest.errors import SourceNotFound, SourceNotSyncable
 from services.ingest.room import Room, room_of
 from services.ingest.steps import Step, Steps
 
@@ -73,7 +74,7 @@ class Manifest:
             rows = await documents.lock(session, source_id, [change.external_id for change in changes])
             found = (self._changed(source, change, rows.get(change.external_id)) for change in changes)
             steps = [self._fitted(room, step) for step in found if step]
-            await self._steps.write(session, steps, {source_id: source.name})
+            await self._steps.write(session, steps, {source_id: source})
         self._steps.committed(steps, received_at)
         return sum((outcome_of(*step) for step in steps), Tally())
 
@@ -101,7 +102,7 @@ class Manifest:
             for step in steps:
                 if refusal := room.take(*step):
                     raise refusal
-            await self._steps.write(session, steps, {source.source_id: source.name})
+            await self._steps.write(session, steps, {source.source_id: source})
             await sources.remember(session, identity, ("push", request_id), source.source_id, self._steps.now())
         self._steps.committed(steps, received_at)
         return [after for _, after in steps]
@@ -117,7 +118,7 @@ class Manifest:
             source = await sources.find_push(session, identity, name)
             rows = await documents.lock(session, source.source_id, external_ids)
             steps = self._steps.retired(rows.values())
-            await self._steps.write(session, steps, {source.source_id: source.name})
+            await self._steps.write(session, steps, {source.source_id: source})
         self._steps.committed(steps, received_at)
         return len(steps)
 
@@ -133,7 +134,7 @@ class Manifest:
             await sources.change(session, source.source_id, state=SourceState.DELETING)
             while rows := await documents.lock_present(session, source.source_id, BATCH):
                 steps = self._steps.retired(rows)
-                await self._steps.write(session, steps, {source.source_id: source.name})
+                await self._steps.write(session, steps, {source.source_id: source})
                 done += steps
             await sources.remove_emptied(session)
         self._steps.committed(done, received_at)
@@ -146,10 +147,34 @@ class Manifest:
                 return 0
             while rows := await documents.lock_replayable(session, source.source_id, BATCH):
                 steps: list[Step] = [(row, self._replayed(row)) for row in rows]
-                await self._steps.write(session, steps, {source.source_id: source.name})
+                await self._steps.write(session, steps, {source.source_id: source})
                 done += steps
         self._steps.committed(done)
         return sum(after.state is DocumentState.PENDING for _, after in done)
+
+    async def set_chunking(self, identity: Identity, name: str, chunking: Chunking) -> int:
+        """Set how a source's documents are cut, and give them to the index again; return how many they are.
+
+        Raises:
+            SourceNotFound: the tenant has none, or it is being deleted.
+        """
+        done: list[Step] = []
+        async with transaction(self._sessions) as session:
+            source = await sources.find(session, identity, name, lock=True)
+            if source.state is SourceState.DELETING:
+                raise SourceNotFound("the source is being deleted", source=source.name)
+            if source.chunking == chunking:
+                return 0
+            source = replace(source, chunking=chunking)
+            await sources.change(session, source.source_id, chunking=asdict(chunking))
+            after = ""
+            while rows := await documents.lock_cut(session, source.source_id, after, BATCH):
+                steps: list[Step] = [(row, renew(row, self._steps.now())) for row in rows]
+                await self._steps.write(session, steps, {source.source_id: source})
+                done += steps
+                after = rows[-1].document_id
+        self._steps.committed(done)
+        return len(done)
 
     async def doubt_failed(self, source: Source) -> set[str]:
         """Have the next sync read every failed document again; return the unread ones, see there."""
@@ -170,8 +195,7 @@ class Manifest:
             owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
             settled = [(row, owners[row.source_id]) for row in rows.values()]
             steps, removed = self._settled(rows, reports)
-            names = {source_id: source.name for source_id, source in owners.items()}
-            await self._steps.write(session, steps, names, [rows[key] for key in removed])
+            await self._steps.write(session, steps, owners, [rows[key] for key in removed])
             if removed:
                 await sources.remove_emptied(session)
             await indexes.note(session, reports)
@@ -185,22 +209,21 @@ class Manifest:
         rows = await documents.lock_ids(session, document_ids)
         owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
         steps: list[Step] = [(row, renew(row, self._steps.now())) for row in rows.values()]
-        await self._steps.write(session, steps, {source_id: source.name for source_id, source in owners.items()})
+        await self._steps.write(session, steps, owners)
 
     async def repeat(self, session: AsyncSession, document_ids: Sequence[str]) -> None:
         """Give the log once more, in the caller's transaction, what documents are now: the index answers again."""
         rows = await documents.lock_ids(session, document_ids)
         present = [row for row in rows.values() if not row.withdrawn]
         owners = await sources.by_id(session, sorted({row.source_id for row in present}))
-        await self._steps.publish(session, present, {source_id: source.name for source_id, source in owners.items()})
+        await self._steps.publish(session, present, owners)
 
     async def replay_failed(self, session: AsyncSession, tenant_id: str) -> None:
         """Give a tenant's failed documents to the index again, where their contents are kept; see renew."""
         while rows := await documents.lock_failed(session, tenant_id, BATCH):
             owners = await sources.by_id(session, sorted({row.source_id for row in rows}))
             steps: list[Step] = [(row, self._replayed(row)) for row in rows]
-            names = {source_id: source.name for source_id, source in owners.items()}
-            await self._steps.write(session, steps, names)
+            await self._steps.write(session, steps, owners)
 
     async def republish(self, before: datetime, patience: timedelta, limit: int) -> int:
         """Give the log once more what the index should have answered, as long as `limit` are not in flight again."""
@@ -210,7 +233,7 @@ class Manifest:
             owners = await sources.by_id(session, sorted({row.source_id for row in rows}))
             again = [republish(row, self._steps.now()) for row in rows]
             await documents.save(session, again)
-            await self._steps.publish(session, again, {source_id: owner.name for source_id, owner in owners.items()})
+            await self._steps.publish(session, again, owners)
         if rows:
             self._steps.committed(())
         return len(rows)

@@ -13,8 +13,9 @@ from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
 from services.common.identity import Identity, caller
 from services.common.pages import page_size_of
 from services.ingest.acl import Acl, only
-from services.ingest.adapters.messages import document_message, files_config_of, source_message, state_of
+from services.ingest.adapters.messages import chunking_of, document_message, files_config_of, source_message, state_of
 from services.ingest.adapters.requests import (
+    check_chunking,
     check_count,
     check_document_readers,
     check_push,
@@ -80,6 +81,7 @@ class IngestServicer(rpc.IngestServiceServicer):
             created_at=self._now(),
             config=config,
             sync_wanted=config is not None,
+            chunking=chunking_of(request.chunking),
         )
         counted = await self._catalog.create(identity, source, request.request_id)
         self._runner.wake()
@@ -157,6 +159,15 @@ class IngestServicer(rpc.IngestServiceServicer):
         source, changed = await self._acl.set_source(identity, request.source, readers_of(request.readers))
         counted = await self._catalog.find(identity, source.source_id)
         return pb.SetSourceReadersResponse(source=source_message(*counted), changed=changed)
+
+    async def SetSourceChunking(
+        self, request: pb.SetSourceChunkingRequest, context: Any
+    ) -> pb.SetSourceChunkingResponse:
+        identity = caller()
+        check_chunking(request.chunking)
+        changed = await self._manifest.set_chunking(identity, request.source, chunking_of(request.chunking))
+        counted = await self._catalog.find(identity, request.source)
+        return pb.SetSourceChunkingResponse(source=source_message(*counted), changed=changed)
 
     async def SetDocumentReaders(
         self, request: pb.SetDocumentReadersRequest, context: Any

@@ -10,7 +10,7 @@ from services.common.outbox import Outbox
 from services.ingest import metrics
 from services.ingest.adapters import blobs, documents, readers
 from services.ingest.adapters.messages import changed_record
-from services.ingest.domain import Document, narrows, retire
+from services.ingest.domain import Document, Source, narrows, retire
 
 Step = tuple[Document | None, Document]  # a row as it was, and as it is now
 
@@ -31,10 +31,10 @@ class Steps:
         self,
         session: AsyncSession,
         steps: Sequence[Step],
-        names: Mapping[str, str],
+        sources: Mapping[str, Source],
         removed: Sequence[Document] = (),
     ) -> None:
-        """Write the steps, and remove rows; `names` are the sources'.
+        """Write the steps, and remove rows; `sources` are the rows'.
 
         Raises:
             ContentsUnavailable: a content has gone since it was put.
@@ -47,11 +47,11 @@ class Steps:
         news = [
             after for before, after in steps if after.awaiting and after.version != (before.version if before else 0)
         ]
-        await self.publish(session, news, names)
+        await self.publish(session, news, sources)
 
-    async def publish(self, session: AsyncSession, rows: Iterable[Document], names: Mapping[str, str]) -> None:
+    async def publish(self, session: AsyncSession, rows: Iterable[Document], sources: Mapping[str, Source]) -> None:
         """Give the log the state of rows."""
-        await self._outbox.add(session, [changed_record(row, names[row.source_id]) for row in rows])
+        await self._outbox.add(session, [changed_record(row, sources[row.source_id]) for row in rows])
 
     def committed(self, steps: Iterable[Step], received_at: datetime | None = None) -> None:
         """Tell of what was committed; `received_at` is when it came that somebody may read it no more."""

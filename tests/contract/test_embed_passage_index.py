@@ -174,3 +174,35 @@ async def _second_try(call, *arguments):
         return await call(*arguments)
     except IndexUnavailable:
         return await call(*arguments)
+
+
+@pytest.mark.parametrize("end", ["first passage", "erasure"])
+async def test_what_an_older_schema_left_goes(milvus_uri, tenant, end):
+    client = index.open_milvus(milvus_uri)
+    (*_, former) = index.former_collections_of(tenant, KIND.config)
+    await client.create_collection(former, dimension=DIMENSIONS, timeout=10)
+    passages = MilvusPassageIndex(client, KIND)
+    if end == "first passage":
+        await passages.upsert(embed(tenant), [passage(tenant)])
+        assert len(await passages.stored(embed(tenant), ["d"])) == 1
+    else:
+        assert await passages.drop(embed(tenant)) == 0
+    assert not await client.has_collection(former, timeout=10)
+    await client.close()
+
+
+async def test_each_passage_is_written_with_the_stems_of_its_language(milvus_uri, tenant):
+    client = index.open_milvus(milvus_uri)
+    passages = MilvusPassageIndex(client, KIND)
+    french = passage(tenant, title="Éléphants")
+    untold = passage(tenant, ordinal=1, title="")
+    french = replace(french, chunk=replace(french.chunk, text="Ils mangeaient.", headings=("Savane",)))
+    untold = replace(untold, chunk=replace(untold.chunk, text="running mangeaient", headings=(), language=""))
+    await passages.upsert(embed(tenant), [french, untold])
+    rows = await client.query(
+        index.collection_of(tenant, KIND.config), ids=["d-0", "d-1"], output_fields=[index.WORDS], timeout=10
+    )
+    words = {row[index.ID]: row[index.WORDS].split() for row in rows}
+    assert words["d-0"] == ["eleph", "savan", "il", "mang"]
+    assert {"run", "mang"} <= set(words["d-1"])
+    await client.close()

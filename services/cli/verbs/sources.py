@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from tandem.ingest.v1 import ingest_service_pb2 as pb
+from tandem.ingest.v1.events_pb2 import Chunking
 
 from services.cli.errors import Failure
 from services.cli.output import plain
@@ -22,6 +23,17 @@ SourceName = Annotated[str, typer.Argument(metavar="NAME", help="The source's na
 Readers = Annotated[
     list[str] | None,
     typer.Option("--readers", help="Who may read: everyone, user:ID, group:ID; may be given again; or else you alone."),
+]
+Strategy = Annotated[
+    str,
+    typer.Option(
+        "--chunking",
+        help="How documents are cut: text, table, slides, turns, mail, code or fixed; or else by each one's kind.",
+    ),
+]
+ChunkTokens = Annotated[int, typer.Option(help="Most tokens of a passage; 0: the deployment's.")]
+OverlapTokens = Annotated[
+    int, typer.Option(help="Tokens of prose that a passage repeats of the one before; -1: the deployment's.")
 ]
 
 
@@ -45,20 +57,29 @@ def add_files(
     include: Annotated[list[str] | None, typer.Option(help="Only what matches this glob; may be given again.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Not what matches this glob; may be given again.")] = None,
     readers: Readers = None,
+    chunking: Strategy = "",
+    chunk_tokens: ChunkTokens = 0,
+    overlap_tokens: OverlapTokens = -1,
 ) -> None:
     """Add a folder: its documents are indexed, and followed as they change."""
     path = path.expanduser().resolve()
     files = pb.FilesConfig(path=str(path), include=include or (), exclude=exclude or (), watch=watch)
-    _create(session, pb.CreateSourceRequest(name=name or name_of(path), kind="files", files=files), readers)
+    cut = _chunking(chunking, chunk_tokens, overlap_tokens)
+    request = pb.CreateSourceRequest(name=name or name_of(path), kind="files", files=files, chunking=cut)
+    _create(session, request, readers)
 
 
 def add_push(
     session: Session,
     name: Annotated[str, typer.Option(help="The source's name.")],
     readers: Readers = None,
+    chunking: Strategy = "",
+    chunk_tokens: ChunkTokens = 0,
+    overlap_tokens: OverlapTokens = -1,
 ) -> None:
     """Add a source that applications push documents into."""
-    _create(session, pb.CreateSourceRequest(name=name, kind="push", push=pb.PushConfig()), readers)
+    cut = _chunking(chunking, chunk_tokens, overlap_tokens)
+    _create(session, pb.CreateSourceRequest(name=name, kind="push", push=pb.PushConfig(), chunking=cut), readers)
 
 
 def name_of(path: Path) -> str:
@@ -116,6 +137,28 @@ def readers(
             f" {counted(answer.changed, 'document')} changed"
         ),
     )
+
+
+def rechunk(
+    session: Session,
+    name: SourceName,
+    chunking: Strategy = "",
+    chunk_tokens: ChunkTokens = 0,
+    overlap_tokens: OverlapTokens = -1,
+) -> None:
+    """Change how the source's documents are cut, and index all of them again."""
+    request = pb.SetSourceChunkingRequest(source=name, chunking=_chunking(chunking, chunk_tokens, overlap_tokens))
+    answer = session.gateway.call(session.gateway.sources.SetSourceChunking, request, SYNC_SECONDS)
+    session.output.show(
+        plain(answer), lambda: f"source {answer.source.name}: {counted(answer.changed, 'document')} to be cut again"
+    )
+
+
+def _chunking(strategy: str, chunk_tokens: int, overlap_tokens: int) -> Chunking | None:
+    if (strategy, chunk_tokens) == ("", 0) and overlap_tokens < 0:
+        return None
+    overlap = overlap_tokens if overlap_tokens >= 0 else None
+    return Chunking(strategy=strategy, chunk_tokens=chunk_tokens, overlap_tokens=overlap)
 
 
 def remove(session: Session, name: SourceName) -> None:

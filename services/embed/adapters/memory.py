@@ -70,6 +70,7 @@ class WordTokens:
     """A token a word."""
 
     special = 2
+    most = 8192
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Return each text's number of words."""

@@ -94,6 +94,7 @@ class MilvusPassageIndex:
 
     async def drop(self, identity: Identity) -> int:
         """Remove the tenant's collection, and return how many passages it had; a repeat removes none."""
+        await drop_former(self._client, identity.tenant_id, self._kind.config)
         name = index.collection_of(identity.tenant_id, self._kind.config)
         if name not in await collections_of(self._client, identity):
             return 0
@@ -131,6 +132,7 @@ class MilvusPassageIndex:
             name = index.collection_of(tenant_id, self._kind.config)
             async with self._translated():
                 await self._create(name)
+            await drop_former(self._client, tenant_id, self._kind.config)
             self._loaded.add(name)
             return name
 
@@ -189,6 +191,18 @@ async def drop_collection(client: AsyncMilvusClient, name: str) -> int:
         )
         await client.drop_collection(name, timeout=TIMEOUT_SECONDS)
     return int(counted[0]["count(*)"])
+
+
+async def drop_former(client: AsyncMilvusClient, tenant_id: str, config: str) -> None:
+    """Remove what an older release left: nobody searches it, and nothing deleted would ever leave it.
+
+    Raises:
+        IndexUnavailable: trying again may help.
+    """
+    async with translated():
+        for name in index.former_collections_of(tenant_id, config):
+            if await client.has_collection(name, timeout=TIMEOUT_SECONDS):
+                await client.drop_collection(name, timeout=TIMEOUT_SECONDS)
 
 
 @asynccontextmanager

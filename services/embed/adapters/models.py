@@ -1,6 +1,5 @@
 """Finds an embedding model, and opens it with the backend that is wanted."""
 
-import json
 from pathlib import Path
 
 from services.embed.ports import Embedder
@@ -14,12 +13,6 @@ def folder_of(model: str) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - only where a name was given
 
     return Path(snapshot_download(model))  # the deployment pins what it names  # nosec B615
-
-
-def max_tokens_of(folder: Path) -> int:
-    """Return how many tokens of a text the model in `folder` reads; 0 where it does not say."""
-    config = folder / "sentence_bert_config.json"
-    return int(json.loads(config.read_text()).get("max_seq_length") or 0) if config.is_file() else 0
 
 
 def open_embedder(backend: str, folder: Path, cache: Path, threads: int) -> Embedder:

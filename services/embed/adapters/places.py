@@ -3,7 +3,13 @@
 from services.common import index
 from services.common.identity import Identity
 from services.common.places import MilvusPlaces
-from services.embed.adapters.milvus import CollectionKind, MilvusPassageIndex, collections_of, drop_collection
+from services.embed.adapters.milvus import (
+    CollectionKind,
+    MilvusPassageIndex,
+    collections_of,
+    drop_collection,
+    drop_former,
+)
 from services.embed.recipes import Recipe
 
 
@@ -44,7 +50,9 @@ class MilvusIndexes:
         """
         client = self._places.client(identity, place)
         names = await collections_of(client, identity)
-        if key is not None:
+        if key is None:
+            await drop_former(client, identity.tenant_id, self._own.config)
+        else:
             names = [name for name in names if name == index.collection_of(identity.tenant_id, key)]
         removed = 0
         for name in names:

@@ -14,6 +14,8 @@ class BlockKind(StrEnum):
     LIST = "list"
     TABLE = "table"
     CODE = "code"
+    TURN = "turn"
+    WINDOW = "window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +25,23 @@ class Span:
     start: int
     end: int
 
+    def moved(self, by: int) -> "Span":
+        """Return the same span `by` characters further on."""
+        return Span(self.start + by, self.end + by)
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block; `level` is a heading's, 1 to 6."""
+    """A block; `level` is a heading's, 1 to 6, and `header` the line that says who speaks in a turn."""
 
     kind: BlockKind
     span: Span
     level: int = 0
+    header: Span | None = None
 
     def moved(self, by: int) -> "Block":
         """Return the same block `by` characters further on."""
-        return Block(self.kind, Span(self.span.start + by, self.span.end + by), self.level)
+        return Block(self.kind, self.span.moved(by), self.level, self.header and self.header.moved(by))
 
 
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")

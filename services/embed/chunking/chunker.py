@@ -1,16 +1,17 @@
 """Packs a document's blocks into chunks that the embedding model can read whole."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from services.embed.chunking.blocks import BlockKind, Span
 from services.embed.chunking.pieces import Cutter, Piece, least_weight
 from services.embed.chunking.sections import Section, heading_of, sections_of
+from services.embed.chunking.strategies import Strategy
 from services.embed.domain import Chunk, ParsedDocument
 from services.embed.ports import Tokens
 
-_PROSE = {BlockKind.PARAGRAPH, BlockKind.LIST}
+_OVERLAPPING = {BlockKind.PARAGRAPH, BlockKind.LIST, BlockKind.WINDOW}
 _LEAST_BUDGET = 16
 
 
@@ -38,13 +39,19 @@ class Chunker:
         self._room = limits.max_tokens - tokens.special
         self._overlap = limits.overlap_tokens
 
-    def chunk(self, document: ParsedDocument, title: str) -> list[Chunk]:
+    def chunk(self, document: ParsedDocument, title: str, strategy: Strategy = sections_of) -> list[Chunk]:
         """Return the chunks of `document` in order.
 
-        Every character that is not space is in one of them. A block that fits is never split.
+        Every character that is not space is in one of them. A block that fits, together with
+        the headings above it, is never split.
         """
         cutter = Cutter(document.text, self._tokens)
-        return [chunk for section in sections_of(document) for chunk in self._chunks_of(cutter, section, title)]
+        chunks: list[Chunk] = []
+        for section in strategy(document):
+            some = self._chunks_of(cutter, section, title)
+            first, last = len(chunks), len(chunks) + len(some) - 1
+            chunks.extend(replace(chunk, section_first=first, section_last=last) for chunk in some)
+        return chunks
 
     def _chunks_of(self, cutter: Cutter, section: Section, title: str) -> list[Chunk]:
         above = self._context(title, section.headings)
@@ -91,7 +98,7 @@ class Chunker:
         start, weight = pieces[0].span.start, pieces[0].weight
         for piece in pieces[1:]:
             together = max(weight + piece.weight, least_weight(Span(start, piece.span.end)))
-            if together <= budget:
+            if together <= budget and not piece.begins:
                 group.append(piece)
                 weight += piece.weight
                 continue
@@ -102,12 +109,12 @@ class Chunker:
         yield _Group(Span(start, group[-1].span.end), group[0].header)
 
     def _start_of(self, cutter: Cutter, group: Sequence[Piece], piece: Piece, budget: int) -> int:
-        """Return where the chunk after `group` begins: at `piece`, or earlier where prose goes on."""
-        prose = list(takewhile(lambda before: before.kind in _PROSE, reversed(group)))
-        if not prose or piece.kind not in _PROSE:
+        """Return where the chunk after `group` begins: at `piece`, or earlier where what may overlap goes on."""
+        going_on = list(takewhile(lambda before: before.kind in _OVERLAPPING, reversed(group)))
+        if not going_on or piece.kind not in _OVERLAPPING:
             return piece.span.start
-        before = Span(prose[-1].span.start, prose[0].span.end)
-        start = cutter.tail(before, min(self._overlap, budget - piece.weight))
+        before = Span(going_on[-1].span.start, going_on[0].span.end)
+        start = cutter.tail(before, min(self._overlap, budget - piece.weight), piece.kind)
         fits = cutter.weights([Span(start, piece.span.end)])[0] <= budget
         return start if start < before.end and fits else piece.span.start
 

@@ -14,17 +14,22 @@ CHARACTERS_A_TOKEN = 16
 # The last ones are the ideographic full stop, and the full-width marks.
 _SENTENCE = re.compile("(?<=[.!?\u2026])\\s+|(?<=[\u3002\uff01\uff1f])|\\n\\s*\\n")
 _WORD = re.compile(r"\S+")
+_KEPT_WHOLE = {BlockKind.HEADING, BlockKind.TURN}
 _SEPARATOR = re.compile(r"[\s|:-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a block, or all of it; `header` is what must be repeated before it when it comes first."""
+    """Part of a block, or all of it; `header` is what must be repeated before it when it comes first.
+
+    One that `begins` comes after no other in its chunk.
+    """
 
     span: Span
     weight: int
     kind: BlockKind
     header: Span | None = None
+    begins: bool = False
 
 
 class Cutter:
@@ -40,19 +45,22 @@ class Cutter:
         return [max(count, least_weight(span)) for count, span in zip(counts, spans, strict=True)]
 
     def pieces(self, blocks: Sequence[Block], budget: int) -> Iterator[Piece]:
-        """Yield the blocks, those over `budget` in pieces that are not."""
+        """Yield the blocks, in pieces where they are over `budget`, or would part from the headings above them."""
+        above = 0
         for block, weight in zip(blocks, self.weights([block.span for block in blocks]), strict=True):
-            if weight <= budget:
+            beside = 0 if block.kind in _KEPT_WHOLE else above
+            if weight + beside <= budget:
                 yield Piece(block.span, weight, block.kind)
             else:
                 yield from self._cut_block(block, budget)
+            above = above + weight if block.kind is BlockKind.HEADING else 0
 
-    def tail(self, span: Span, budget: int) -> int:
+    def tail(self, span: Span, budget: int, kind: BlockKind) -> int:
         """Return where the last whole sentences, or else words, of `span` begin that cost at most `budget`."""
         if budget <= 0:
             return span.end
         near = Span(max(span.start, span.end - budget * CHARACTERS_A_TOKEN), span.end)
-        for cut in (_sentences, _words):
+        for cut in (_words,) if kind is BlockKind.WINDOW else (_sentences, _words):
             parts = list(cut(self.text, near))
             # Where `near` is not all of `span`, its first part may be the end of something.
             start = self._tail_of(parts if near == span else parts[1:], budget)
@@ -70,20 +78,24 @@ class Cutter:
         return start
 
     def _cut_block(self, block: Block, budget: int) -> Iterator[Piece]:
-        header = self._header_of(block, budget) if block.kind is BlockKind.TABLE else None
+        header = self._header_of(block, budget)
         room = budget - self.weights([header])[0] if header else budget
         for span, weight in self._cut(block.span, room, _CUTS[block.kind]):
             repeated = header if header and span.start >= header.end else None
-            yield Piece(span, weight, block.kind, repeated)
+            begins = block.kind is BlockKind.TURN and span.start == block.span.start
+            yield Piece(span, weight, block.kind, repeated, begins)
 
-    def _header_of(self, table: Block, budget: int) -> Span | None:
+    def _header_of(self, block: Block, budget: int) -> Span | None:
+        header = self._columns_of(block) if block.kind is BlockKind.TABLE else block.header
+        # A header that fills most of a chunk leaves no room for what it explains.
+        return header if header and self.weights([header])[0] <= budget // 2 else None
+
+    def _columns_of(self, table: Block) -> Span | None:
         lines = lines_of(self.text, table.span)
         first, second = next(lines), next(lines, None)
         if second is None or not _SEPARATOR.fullmatch(self.text[second.start : second.end]):
             return None
-        header = Span(first.start, second.end)
-        # A header that fills most of a chunk leaves no room for what it explains.
-        return header if self.weights([header])[0] <= budget // 2 else None
+        return Span(first.start, second.end)
 
     def _cut(self, span: Span, budget: int, cuts: Sequence["_Cut"]) -> Iterator[tuple[Span, int]]:
         if not cuts:
@@ -142,4 +154,6 @@ _CUTS: dict[BlockKind, tuple[_Cut, ...]] = {
     BlockKind.LIST: (lines_of, _sentences, _words),
     BlockKind.TABLE: (lines_of, _words),
     BlockKind.CODE: (lines_of, _words),
+    BlockKind.TURN: (_sentences, lines_of, _words),
+    BlockKind.WINDOW: (_words,),
 }

@@ -19,7 +19,8 @@ def parse_mail(content: bytes) -> ParsedDocument:
     parts = ["\n".join(headers), _body(message)]
     if attachments:
         parts.append("Attachments:\n\n" + "\n".join(attachments))
-    return ParsedDocument("\n\n".join(filter(None, parts)), _header(message, "Subject"))
+    text = "\n\n".join(filter(None, parts))
+    return ParsedDocument(text, _header(message, "Subject"), kind="mail", author=_header(message, "From"))
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import openpyxl
@@ -41,13 +42,13 @@ def _parse_docx(content: bytes) -> ParsedDocument:
 def _parse_pptx(content: bytes) -> ParsedDocument:
     markdown = PptxConverter().convert(io.BytesIO(content), StreamInfo(extension=".pptx")).markdown
     slides = _SLIDE.split(without_images(markdown))[1:]
-    return joined([clean(slide) for slide in slides], "")
+    return replace(joined([clean(slide) for slide in slides], ""), kind="slides")
 
 
 def _parse_xlsx(content: bytes) -> ParsedDocument:
     book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
     try:
-        return joined([clean(_sheet(sheet)) for sheet in book.worksheets], "")
+        return replace(joined([clean(_sheet(sheet)) for sheet in book.worksheets], ""), kind="table")
     finally:
         book.close()
 

@@ -39,7 +39,7 @@ def parse_csv(content: bytes) -> ParsedDocument:
         raise MalformedDocument("the table cannot be read") from error
     if all(len(row) <= 1 for row in rows):
         return ParsedDocument(text)
-    return ParsedDocument(table_of(rows))
+    return ParsedDocument(table_of(rows), kind="table")
 
 
 def parse_json(content: bytes) -> ParsedDocument:
@@ -48,7 +48,7 @@ def parse_json(content: bytes) -> ParsedDocument:
     value = _loaded(text)
     items = value if isinstance(value, list) else [value]
     try:
-        return ParsedDocument("\n\n".join("\n".join(_outline(item, "")) for item in items))
+        return ParsedDocument("\n\n".join("\n".join(_outline(item, "")) for item in items), kind="text")
     except RecursionError as error:
         raise MalformedDocument("the JSON is nested too deeply") from error
 

@@ -78,6 +78,12 @@ async def lock_following(session: AsyncSession, source: Source, limit: int) -> l
     return await _locked(session, query.limit(limit))
 
 
+async def lock_cut(session: AsyncSession, source_id: str, after: str, limit: int) -> list[Document]:
+    """Return and lock documents of a source that the index has, or will have, by id: those after `after`."""
+    cut = COLUMNS.state.in_((DocumentState.PENDING, DocumentState.INDEXED)) & (COLUMNS.document_id > after)
+    return await _locked(session, select(DOCUMENTS).where(COLUMNS.source_id == source_id, cut).limit(limit))
+
+
 async def lock_replayable(session: AsyncSession, source_id: str, limit: int) -> list[Document]:
     """Return and lock failed documents of a source whose content is kept."""
     return await lock_where(session, (COLUMNS.source_id == source_id) & _replayable(), limit)

@@ -79,10 +79,9 @@ async def size_of(session: AsyncSession, source: Source) -> dict[str, int]:
     return {"documents": rows, "chunks": chunks, "blobs": contents}
 
 
-async def names_of(session: AsyncSession, rows: Collection[Document]) -> dict[str, str]:
-    """Return the names of the sources of documents, by id."""
-    found = await sources.by_id(session, sorted({row.source_id for row in rows}))
-    return {source_id: source.name for source_id, source in found.items()}
+async def sources_by_id(session: AsyncSession, rows: Collection[Document]) -> dict[str, Source]:
+    """Return the sources of documents, by id."""
+    return await sources.by_id(session, sorted({row.source_id for row in rows}))
 
 
 async def has_documents(session: AsyncSession, identity: Identity) -> bool:

@@ -1,5 +1,6 @@
 """Between protobuf and the domain: records read and written, and what the RPCs take and answer."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from services.ingest.domain import (
     MAX_INLINE_READERS,
     Answer,
     Beside,
+    Chunking,
     Counts,
     Document,
     DocumentState,
@@ -48,8 +50,8 @@ class MalformedReport(ValueError):
     """A record on `documents.indexed` that says nothing."""
 
 
-def changed_record(document: Document, source_name: str) -> Record:
-    """Return the record that carries the document's whole state."""
+def changed_record(document: Document, source: Source) -> Record:
+    """Return the record that carries the document's whole state, and what its source says of it."""
     message = events_pb2.DocumentChanged(
         tenant_id=document.tenant_id,
         document_id=document.document_id,
@@ -58,12 +60,12 @@ def changed_record(document: Document, source_name: str) -> Record:
         deleted=document.withdrawn,
     )
     if not document.withdrawn:
-        message.MergeFrom(_content(document, source_name))
+        message.MergeFrom(_content(document, source))
     key = key_of(document.tenant_id, document.document_id)
     return traced(DOCUMENTS_CHANGED, key, message.SerializeToString())
 
 
-def _content(document: Document, source_name: str) -> events_pb2.DocumentChanged:
+def _content(document: Document, source: Source) -> events_pb2.DocumentChanged:
     draft = document.draft
     return events_pb2.DocumentChanged(
         blob_key=draft.blob_key,
@@ -76,7 +78,8 @@ def _content(document: Document, source_name: str) -> events_pb2.DocumentChanged
         readers=as_indexed(draft.readers),
         metadata=_struct(dict(draft.metadata)),
         changed_at=_timestamp(draft.changed_at),
-        source_name=source_name,
+        source_name=source.name,
+        chunking=_chunking(source.chunking),
     )
 
 
@@ -135,6 +138,7 @@ def source_message(source: Source, counts: Counts) -> pb.Source:
         readers=source.readers[:MAX_INLINE_READERS],
         reader_count=len(source.readers),
         owner=source.owner,
+        chunking=_chunking(source.chunking),
         created_at=_timestamp(source.created_at),
         last_sync_at=_timestamp(source.last_sync_at),
         last_sync_error=source.last_sync_error,
@@ -188,6 +192,12 @@ def files_config_of(message: pb.FilesConfig) -> FilesConfig:
     return FilesConfig(message.path, tuple(message.include), tuple(message.exclude), message.watch)
 
 
+def chunking_of(message: events_pb2.Chunking) -> Chunking:
+    """Return how a request wants documents cut."""
+    overlap = message.overlap_tokens if message.HasField("overlap_tokens") else None
+    return Chunking(message.strategy, message.chunk_tokens, overlap)
+
+
 def config_matches(request: pb.CreateSourceRequest) -> bool:
     """Whether a request's config is that of its kind."""
     return (request.WhichOneof("config") == "files") == (request.kind == FILES) and (
@@ -209,6 +219,10 @@ def metadata_of(struct: Struct) -> dict[str, Any]:
 def datetime_of(stamp: Timestamp) -> datetime:
     """Return a timestamp in UTC; raises ValueError where there is no such time."""
     return stamp.ToDatetime(UTC)
+
+
+def _chunking(chunking: Chunking) -> events_pb2.Chunking | None:
+    return events_pb2.Chunking(**asdict(chunking)) if chunking != Chunking() else None
 
 
 def _struct(values: dict[str, Any]) -> Struct:

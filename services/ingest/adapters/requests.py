@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 
 from google.protobuf.json_format import SerializeToJsonError
 from tandem.ingest.v1 import ingest_service_pb2 as pb
+from tandem.ingest.v1.events_pb2 import Chunking
 
 from services.common.errors import InvalidArgument
+from services.common.index_config import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, STRATEGIES
 from services.common.pages import InvalidPage, key_of, token_of
 from services.common.permissions import SET_PREFIX
 from services.ingest.adapters.messages import config_matches, datetime_of, metadata_of
 from services.ingest.domain import FILES, PUSH, Draft
 from services.ingest.errors import (
     DocumentTooLarge,
+    InvalidChunking,
     InvalidDocument,
     InvalidSourceConfig,
     TooManyDocuments,
@@ -46,8 +49,19 @@ def check_source(request: pb.CreateSourceRequest) -> None:
         raise InvalidSourceConfig("a name is 1 to 100 letters, digits, '.', '_' and '-'")
     if not config_matches(request):
         raise InvalidSourceConfig("the config is not that of the kind", kind=request.kind)
+    check_chunking(request.chunking)
     check_readers(request.readers, InvalidSourceConfig)
     check_request_id(request.request_id, InvalidSourceConfig)
+
+
+def check_chunking(chunking: Chunking) -> None:
+    """Raise InvalidChunking unless documents can be cut so."""
+    if chunking.strategy and chunking.strategy not in STRATEGIES:
+        raise InvalidChunking("there is no such strategy", known=", ".join(sorted(STRATEGIES)))
+    if chunking.chunk_tokens and not MIN_CHUNK_TOKENS <= chunking.chunk_tokens <= MAX_CHUNK_TOKENS:
+        raise InvalidChunking("a chunk's size is out of range", least=MIN_CHUNK_TOKENS, most=MAX_CHUNK_TOKENS)
+    if not 0 <= chunking.overlap_tokens < (chunking.chunk_tokens or MAX_CHUNK_TOKENS):
+        raise InvalidChunking("chunks overlap by less than their size, and by no less than nothing")
 
 
 def check_readers(readers: Sequence[str], fault: type[InvalidArgument]) -> None:

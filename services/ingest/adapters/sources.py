@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.common.identity import Identity
 from services.ingest.adapters.tables import DOCUMENTS, REQUESTS, SOURCES
-from services.ingest.domain import PUSH, Counts, DocumentState, FilesConfig, Source, SourceState
+from services.ingest.domain import PUSH, Chunking, Counts, DocumentState, FilesConfig, Source, SourceState
 from services.ingest.errors import NotAPushSource, SourceExists, SourceNotFound
 
 COLUMNS = SOURCES.c
@@ -174,6 +174,7 @@ def _source_of(row: Row[Any]) -> Source:
         | {
             "state": SourceState(values["state"]),
             "readers": tuple(values["readers"]),
+            "chunking": Chunking(**values["chunking"]),
             "config": FilesConfig(**config | {key: tuple(config[key]) for key in ("include", "exclude")})
             if config
             else None,

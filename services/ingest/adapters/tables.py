@@ -44,6 +44,7 @@ SOURCES = Table(
     Column("last_sync_error", String, nullable=False),
     Column("root", String, nullable=False),
     Column("owner", String, nullable=False),
+    Column("chunking", JSONB, nullable=False),
     # The name of a source that is being deleted is free again.
     Index("uq_sources_name", "tenant_id", "name", unique=True, postgresql_where=text("state <> 'deleting'")),
     Index("ix_sources_state", "state"),

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
+from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common import index
 from services.common.access import EVERY_ROLE
@@ -169,6 +170,30 @@ async def test_a_text_finds_its_own_document_by_its_vector(platform):
         name, data=[vector], anns_field="dense", limit=1, output_fields=["document_id"], timeout=10
     )
     assert hits[0][0]["entity"]["document_id"] == "a"
+
+
+async def test_a_document_is_kept_with_its_kind_language_author_and_stems(platform):
+    mail = (
+        "From: Zoé <zoe@example.org>\nTo: Ada\nSubject: Les éléphants\nDate: Mon, 3 May 2021 10:00:00 +0000\n"
+        "Content-Type: text/plain; charset=utf-8\n\n"
+        "Bonjour, les éléphants mangeaient toutes les feuilles du jardin pendant la nuit.\n"
+    )
+    await platform.publish("a", 1, mail.encode(), external_id="a.eml")
+    await platform.outcome("a", 1)
+    (row,) = platform.rows("a")
+    assert (row["kind"], row["language"], row["author"]) == ("mail", "fr", "Zoé <zoe@example.org>")
+    assert {"eleph", "mang"} <= set(str(row["words"]).split())
+    assert (row["section_first"], row["section_last"]) == (0, 0)
+
+
+async def test_a_source_that_wants_its_documents_cut_otherwise_has_them_cut_again(platform):
+    text = b"# One\n\nfirst thing\n\n# Two\n\nsecond thing"
+    await platform.publish("a", 1, text)
+    assert (await platform.outcome("a", 1)).indexed.chunk_count == 2
+    await platform.publish("a", 2, text, chunking=ingest_pb2.Chunking(strategy="fixed"))
+    assert (await platform.outcome("a", 2)).indexed.chunk_count == 1
+    (row,) = platform.rows("a")
+    assert row["text"] == text.decode()
 
 
 async def test_an_unsigned_call_is_refused(platform):

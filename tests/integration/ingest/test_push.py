@@ -2,8 +2,9 @@
 
 import pytest
 from tandem.ingest.v1 import ingest_service_pb2 as pb
+from tandem.ingest.v1.events_pb2 import Chunking
 
-from tests.integration.ingest.conftest import Client, eventually
+from tests.integration.ingest.conftest import Client, eventually, failure_of
 
 
 @pytest.fixture
@@ -92,3 +93,45 @@ def test_ids_of_any_script_are_kept(push, client):
     push(*map(document, ids))
     assert set(client.documents("apps")) == set(ids)
     eventually(lambda: client.source("apps").counts.pending == len(ids))
+
+
+def test_a_source_s_documents_are_cut_as_it_says_and_again_when_that_changes(client, index):
+    made = pb.CreateSourceRequest(name="apps", kind="push", push=pb.PushConfig(), chunking=Chunking(strategy="turns"))
+    assert client(made).source.chunking.strategy == "turns"
+    client(pb.PushDocumentsRequest(source="apps", documents=[document("a"), document("b")]))
+    assert {change.chunking.strategy for change in index.wait(2)} == {"turns"}
+    fixed = Chunking(strategy="fixed", chunk_tokens=128, overlap_tokens=0)
+    change = pb.SetSourceChunkingRequest(source="apps", chunking=fixed)
+    answer = client(change)
+    assert (answer.changed, answer.source.chunking) == (2, fixed)
+    again = index.wait(4)[2:]
+    assert [(change.version, change.chunking) for change in again] == [(2, fixed), (2, fixed)]
+    assert client(change).changed == 0
+    by_kind = client(pb.SetSourceChunkingRequest(source="apps"))
+    assert (by_kind.changed, by_kind.source.HasField("chunking")) == (2, False)
+    assert not any(change.HasField("chunking") for change in index.wait(6)[4:])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Chunking(strategy="magic"),
+        Chunking(chunk_tokens=31),
+        Chunking(chunk_tokens=-1),
+        Chunking(chunk_tokens=8193),
+        Chunking(overlap_tokens=-1),
+        Chunking(chunk_tokens=64, overlap_tokens=64),
+    ],
+)
+def test_a_way_to_cut_that_there_is_not_is_refused(client, wrong):
+    made = pb.CreateSourceRequest(name="wrong", kind="push", push=pb.PushConfig(), chunking=wrong)
+    assert failure_of(lambda: client(made))[1] == "INVALID_CHUNKING"
+    client(pb.CreateSourceRequest(name="right", kind="push", push=pb.PushConfig()))
+    changed = pb.SetSourceChunkingRequest(source="right", chunking=wrong)
+    assert failure_of(lambda: client(changed))[1] == "INVALID_CHUNKING"
+
+
+@pytest.mark.usefixtures("push")
+def test_another_tenant_s_source_is_not_found_to_be_cut_otherwise(ingest):
+    request = pb.SetSourceChunkingRequest(source="apps", chunking=Chunking(strategy="fixed"))
+    assert failure_of(lambda: Client(ingest.address, "somebody-else")(request))[1] == "SOURCE_NOT_FOUND"

@@ -53,6 +53,11 @@ class FixedSources(ingest_service_pb2_grpc.IngestServiceServicer):
         changed = ingest_service_pb2.Source(name=request.source, readers=request.readers or ["user:owner"])
         return ingest_service_pb2.SetSourceReadersResponse(source=changed, changed=3)
 
+    def SetSourceChunking(self, request, context):
+        self.chunking = request
+        changed = ingest_service_pb2.Source(name=request.source, chunking=request.chunking)
+        return ingest_service_pb2.SetSourceChunkingResponse(source=changed, changed=2)
+
     def SetDocumentReaders(self, request, context):
         self.document_readers = request
         unknown = [document.external_id for document in request.documents if document.external_id == "unknown"]
@@ -293,6 +298,21 @@ def test_the_readers_of_a_source_are_set_and_none_are_its_owner(tandem: Fixed):
     assert "source hr: group:hr, user:ada; 3 documents changed" in set_readers.stdout
     assert json.loads(tandem("source", "readers", "hr", "--json").stdout)["changed"] == 3
     assert list(tandem.sources.source_readers.readers) == []
+
+
+def test_how_documents_are_cut_is_chosen_for_a_source_and_changed(tandem: Fixed, tmp_path):
+    chosen = ("--chunking", "fixed", "--chunk-tokens", "128", "--overlap-tokens", "0")
+    assert tandem("source", "add", "files", str(tmp_path), *chosen).exit_code == 0
+    cut = tandem.sources.created.chunking
+    assert (cut.strategy, cut.chunk_tokens, cut.HasField("overlap_tokens")) == ("fixed", 128, True)
+    changed = tandem("source", "rechunk", "apps", "--chunking", "turns")
+    assert "source apps: 2 documents to be cut again" in changed.stdout
+    assert (tandem.sources.chunking.chunking.strategy, tandem.sources.chunking.chunking.HasField("overlap_tokens")) == (
+        "turns",
+        False,
+    )
+    assert tandem("source", "rechunk", "apps").exit_code == 0
+    assert not tandem.sources.chunking.HasField("chunking")
 
 
 def test_documents_are_listed_with_the_first_of_their_readers(tandem: Fixed):

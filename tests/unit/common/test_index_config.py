@@ -41,7 +41,7 @@ def test_a_kind_is_cut_as_it_is_said_or_as_is_usual():
         {"languages": ["tlh"]},
         {"languages": "en"},
         {"languages": [["en"]]},
-        {"chunk_tokens": 63},
+        {"chunk_tokens": 31},
         {"chunk_tokens": 8193},
         {"chunk_tokens": "220"},
         {"overlap_tokens": -1},

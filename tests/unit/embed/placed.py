@@ -9,7 +9,7 @@ from services.common.index_config import IndexConfig
 from services.common.indexes import Made
 from services.common.placements import Placement, PlacementUnavailable, PlaceUnknown
 from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
+from services.embed.chunking.documents import DocumentChunker
 from services.embed.domain import Change, ParsedDocument
 from services.embed.indexing import BlobsUnavailable, Reader
 from services.embed.lanes import LaneLimits, open_lanes
@@ -100,7 +100,7 @@ class Platform:
         self.configured = Configured()
         self.blobs = Blobs(str(folder))
         self.parser = PlainParser()
-        reader = Reader(self.blobs, self.parser, Chunker(WordTokens(), ChunkLimits(64, 0)), 1000)
+        reader = Reader(self.blobs, self.parser, DocumentChunker(WordTokens(), LIVE.config), 1000)
         models = Models(Model(OWN, 8, WordTokens(), lanes[OWN]), {SECOND: self.load})
         self.embedders, self.lanes, self.loads, self.load_fails = embedders, lanes, 0, False
         recipes = Recipes(LIVE, models, reader)

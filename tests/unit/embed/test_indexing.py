@@ -7,10 +7,12 @@ import pytest
 
 from services.common.blobs import Blobs, digest_of
 from services.common.identity import system
+from services.common.index_config import IndexConfig
 from services.embed import indexing
 from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
-from services.embed.chunking.chunker import Chunker, ChunkLimits
-from services.embed.domain import Change, Deleted, EncryptedDocument, Failed, Indexed, ParsedDocument
+from services.embed.chunking.documents import DocumentChunker
+from services.embed.domain import Change, Chunking, Deleted, EncryptedDocument, Failed, Indexed, ParsedDocument
+from services.embed.domain import digest_of as embedded_digest_of
 from services.embed.indexing import Indexer, Reader
 from services.embed.lanes import LaneLimits, open_lanes
 from services.embed.writing import Writer
@@ -59,7 +61,7 @@ class Platform:
         self.blobs = Blobs(str(folder))
         self.parser = PlainParser()
         self.lanes = lanes
-        chunker = Chunker(WordTokens(), ChunkLimits(40, 0))
+        chunker = DocumentChunker(WordTokens(), IndexConfig("words", ("en", "fr"), 40, 0))
         self.indexer = Indexer(self.index, Reader(self.blobs, self.parser, chunker, 1000), Writer(self.index, lanes))
 
     async def change(self, version, text="", document="d", **fields):
@@ -95,6 +97,27 @@ async def test_only_changed_chunks_are_embedded_and_old_ones_go(platform):
     assert await platform.index_one(2, TEXT.replace("second", "other")) == Indexed(2, 3, 1)
     assert await texts(platform) == ["# A\n\nfirst", "# B\n\nother", "# C\n\nthird"]
     assert {passage.change.version for passage in await platform.stored()} == {2}
+
+
+async def test_a_document_is_cut_again_when_how_it_is_to_be_read_changes(platform):
+    await platform.index_one(1, TEXT)
+    cut = Chunking("fixed")
+    change = await platform.change(2, TEXT, chunking=cut)
+    digest = embedded_digest_of(change.content_digest, {}, cut)
+    await platform.indexer.index([replace(change, content_digest=digest)])
+    assert await texts(platform) == [TEXT]
+    assert platform.parser.parsed == 2
+
+
+def test_a_content_s_digest_is_another_where_it_is_read_otherwise():
+    plain = embedded_digest_of("c" * 64, {"title": "x", "kind": 3}, Chunking())
+    assert plain == "c" * 64
+    others = [embedded_digest_of("c" * 64, {name: "mail"}, Chunking()) for name in ("author", "kind", "language")] + [
+        embedded_digest_of("c" * 64, {}, Chunking(overlap_tokens=0))
+    ]
+    assert len({plain, *others}) == 5
+    assert all(len(other) == 64 for other in others)
+    assert embedded_digest_of("", {"kind": "mail"}, Chunking("fixed")) == ""
 
 
 async def test_equal_chunks_of_one_document_are_all_kept(platform):

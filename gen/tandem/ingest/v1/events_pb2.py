@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtandem/ingest/v1/events.proto\x12\x10tandem.ingest.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\x0f\x44ocumentChanged\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x11\n\tsource_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x10\n\x08\x62lob_key\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontent_digest\x18\x07 \x01(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12\x12\n\nmedia_type\x18\t \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\n \x01(\t\x12\x12\n\x05title\x18\x0b \x01(\tB\x03\x80\x01\x01\x12\x10\n\x03uri\x18\x0c \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07readers\x18\r \x03(\t\x12.\n\x08metadata\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\x12.\n\nchanged_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsource_name\x18\x10 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtandem/ingest/v1/events.proto\x12\x10tandem.ingest.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x03\n\x0f\x44ocumentChanged\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x11\n\tsource_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0f\n\x07\x64\x65leted\x18\x05 \x01(\x08\x12\x10\n\x08\x62lob_key\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontent_digest\x18\x07 \x01(\t\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12\x12\n\nmedia_type\x18\t \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\n \x01(\t\x12\x12\n\x05title\x18\x0b \x01(\tB\x03\x80\x01\x01\x12\x10\n\x03uri\x18\x0c \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07readers\x18\r \x03(\t\x12.\n\x08metadata\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\x12.\n\nchanged_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsource_name\x18\x10 \x01(\t\x12,\n\x08\x63hunking\x18\x11 \x01(\x0b\x32\x1a.tandem.ingest.v1.Chunking\"b\n\x08\x43hunking\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x14\n\x0c\x63hunk_tokens\x18\x02 \x01(\x05\x12\x1b\n\x0eoverlap_tokens\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_overlap_tokensb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,5 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTCHANGED'].fields_by_name['metadata']._loaded_options = None
   _globals['_DOCUMENTCHANGED'].fields_by_name['metadata']._serialized_options = b'\200\001\001'
   _globals['_DOCUMENTCHANGED']._serialized_start=115
-  _globals['_DOCUMENTCHANGED']._serialized_end=500
+  _globals['_DOCUMENTCHANGED']._serialized_end=546
+  _globals['_CHUNKING']._serialized_start=548
+  _globals['_CHUNKING']._serialized_end=646
 # @@protoc_insertion_point(module_scope)

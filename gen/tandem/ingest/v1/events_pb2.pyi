@@ -45,6 +45,7 @@ class DocumentChanged(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    CHUNKING_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     document_id: _builtins.str
     source_id: _builtins.str
@@ -77,6 +78,10 @@ class DocumentChanged(_message.Message):
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """When it changed at its source."""
 
+    @_builtins.property
+    def chunking(self) -> Global___Chunking:
+        """How the source wants its documents cut; unset where it leaves it to their kind."""
+
     def __init__(
         self,
         *,
@@ -96,11 +101,50 @@ class DocumentChanged(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         source_name: _builtins.str = ...,
+        chunking: Global___Chunking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunking", b"chunking", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_key", b"blob_key", "changed_at", b"changed_at", "content_digest", b"content_digest", "deleted", b"deleted", "document_id", b"document_id", "external_id", b"external_id", "media_type", b"media_type", "metadata", b"metadata", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "source_name", b"source_name", "tenant_id", b"tenant_id", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_key", b"blob_key", "changed_at", b"changed_at", "chunking", b"chunking", "content_digest", b"content_digest", "deleted", b"deleted", "document_id", b"document_id", "external_id", b"external_id", "media_type", b"media_type", "metadata", b"metadata", "readers", b"readers", "size_bytes", b"size_bytes", "source_id", b"source_id", "source_name", b"source_name", "tenant_id", b"tenant_id", "title", b"title", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DocumentChanged: _TypeAlias = DocumentChanged  # noqa: Y015
+
+@_typing.final
+class Chunking(_message.Message):
+    """Chunking is how documents are cut into passages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    CHUNK_TOKENS_FIELD_NUMBER: _builtins.int
+    OVERLAP_TOKENS_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """"text", "table", "slides", "turns" (chats and tickets), "mail", "code", or "fixed" (every so many
+    tokens, whatever stands there); empty means by each document's kind.
+    """
+    chunk_tokens: _builtins.int
+    """Most tokens of a passage, as the embedding model counts them: 32 to 8,192, and no more than it
+    reads. 0 means the deployment's.
+    """
+    overlap_tokens: _builtins.int
+    """Tokens of prose that a passage repeats of the one before; less than chunk_tokens. Unset means
+    the deployment's.
+    """
+    def __init__(
+        self,
+        *,
+        strategy: _builtins.str = ...,
+        chunk_tokens: _builtins.int = ...,
+        overlap_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "overlap_tokens", b"overlap_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens", "chunk_tokens", b"chunk_tokens", "overlap_tokens", b"overlap_tokens", "strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overlap_tokens: _TypeAlias = _typing.Literal["overlap_tokens"]  # noqa: Y015
+    _WhichOneofArgType__overlap_tokens: _TypeAlias = _typing.Literal["_overlap_tokens", b"_overlap_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overlap_tokens) -> _WhichOneofReturnType__overlap_tokens | None: ...
+
+Global___Chunking: _TypeAlias = Chunking  # noqa: Y015

@@ -10,6 +10,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tandem.ingest.v1 import events_pb2 as _events_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -158,6 +159,7 @@ class Source(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     READER_COUNT_FIELD_NUMBER: _builtins.int
+    CHUNKING_FIELD_NUMBER: _builtins.int
     source_id: _builtins.str
     name: _builtins.str
     """Unique in the tenant."""
@@ -186,6 +188,10 @@ class Source(_message.Message):
 
     @_builtins.property
     def counts(self) -> Global___SourceCounts: ...
+    @_builtins.property
+    def chunking(self) -> _events_pb2.Chunking:
+        """How its documents are cut; unset where that is left to their kind."""
+
     def __init__(
         self,
         *,
@@ -202,10 +208,11 @@ class Source(_message.Message):
         counts: Global___SourceCounts | None = ...,
         owner: _builtins.str = ...,
         reader_count: _builtins.int = ...,
+        chunking: _events_pb2.Chunking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "last_sync_at", b"last_sync_at", "push", b"push"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "last_sync_at", b"last_sync_at", "push", b"push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "owner", b"owner", "push", b"push", "reader_count", b"reader_count", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "config", b"config", "counts", b"counts", "created_at", b"created_at", "files", b"files", "kind", b"kind", "last_sync_at", b"last_sync_at", "last_sync_error", b"last_sync_error", "name", b"name", "owner", b"owner", "push", b"push", "reader_count", b"reader_count", "readers", b"readers", "source_id", b"source_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["files", "push"]  # noqa: Y015
     _WhichOneofArgType_config: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
@@ -352,6 +359,7 @@ class CreateSourceRequest(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     PUSH_FIELD_NUMBER: _builtins.int
     READERS_FIELD_NUMBER: _builtins.int
+    CHUNKING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat safe; any string of at most 64 characters, or empty."""
     name: _builtins.str
@@ -369,6 +377,10 @@ class CreateSourceRequest(_message.Message):
         with "set:".
         """
 
+    @_builtins.property
+    def chunking(self) -> _events_pb2.Chunking:
+        """How its documents are cut; unset leaves that to their kind."""
+
     def __init__(
         self,
         *,
@@ -378,10 +390,11 @@ class CreateSourceRequest(_message.Message):
         files: Global___FilesConfig | None = ...,
         push: Global___PushConfig | None = ...,
         readers: _abc.Iterable[_builtins.str] | None = ...,
+        chunking: _events_pb2.Chunking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "files", b"files", "push", b"push"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "config", b"config", "files", b"files", "push", b"push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "files", b"files", "kind", b"kind", "name", b"name", "push", b"push", "readers", b"readers", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "config", b"config", "files", b"files", "kind", b"kind", "name", b"name", "push", b"push", "readers", b"readers", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_config: _TypeAlias = _typing.Literal["files", "push"]  # noqa: Y015
     _WhichOneofArgType_config: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
@@ -1055,6 +1068,59 @@ class SetDocumentReadersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetDocumentReadersResponse: _TypeAlias = SetDocumentReadersResponse  # noqa: Y015
+
+@_typing.final
+class SetSourceChunkingRequest(_message.Message):
+    """How a source's documents are to be cut."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHUNKING_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The source's id or its name."""
+    @_builtins.property
+    def chunking(self) -> _events_pb2.Chunking:
+        """Unset leaves it to each document's kind."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        chunking: _events_pb2.Chunking | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunking", b"chunking", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSourceChunkingRequest: _TypeAlias = SetSourceChunkingRequest  # noqa: Y015
+
+@_typing.final
+class SetSourceChunkingResponse(_message.Message):
+    """The source, and how many of its documents the index has to cut again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.int
+    @_builtins.property
+    def source(self) -> Global___Source: ...
+    def __init__(
+        self,
+        *,
+        source: Global___Source | None = ...,
+        changed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSourceChunkingResponse: _TypeAlias = SetSourceChunkingResponse  # noqa: Y015
 
 @_typing.final
 class ReplayFailedDocumentsRequest(_message.Message):

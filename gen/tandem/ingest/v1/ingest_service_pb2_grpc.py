@@ -100,6 +100,11 @@ class IngestServiceStub:
                 request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.SerializeToString,
                 response_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.FromString,
                 _registered_method=True)
+        self.SetSourceChunking = channel.unary_unary(
+                '/tandem.ingest.v1.IngestService/SetSourceChunking',
+                request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingRequest.SerializeToString,
+                response_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingResponse.FromString,
+                _registered_method=True)
         self.ReplayFailedDocuments = channel.unary_unary(
                 '/tandem.ingest.v1.IngestService/ReplayFailedDocuments',
                 request_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.ReplayFailedDocumentsRequest.SerializeToString,
@@ -121,7 +126,7 @@ class IngestServiceServicer:
         same request_id returns the source already made.
 
         Errors: INVALID_ARGUMENT / UNKNOWN_SOURCE_KIND, INVALID_SOURCE_CONFIG,
-        PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
+        INVALID_CHUNKING, PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,6 +245,17 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetSourceChunking(self, request, context):
+        """SetSourceChunking changes how the documents of a source are cut, and gives all of them to the
+        index again; until that is done, some are found as they were cut before. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_CHUNKING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReplayFailedDocuments(self, request, context):
         """ReplayFailedDocuments publishes every failed document of a source again.
 
@@ -311,6 +327,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.SetDocumentReaders,
                     request_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.FromString,
                     response_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.SerializeToString,
+            ),
+            'SetSourceChunking': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSourceChunking,
+                    request_deserializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingRequest.FromString,
+                    response_serializer=tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingResponse.SerializeToString,
             ),
             'ReplayFailedDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ReplayFailedDocuments,
@@ -648,6 +669,33 @@ class IngestService:
             '/tandem.ingest.v1.IngestService/SetDocumentReaders',
             tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersRequest.SerializeToString,
             tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetDocumentReadersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSourceChunking(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.ingest.v1.IngestService/SetSourceChunking',
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingRequest.SerializeToString,
+            tandem_dot_ingest_dot_v1_dot_ingest__service__pb2.SetSourceChunkingResponse.FromString,
             options,
             channel_credentials,
             insecure,

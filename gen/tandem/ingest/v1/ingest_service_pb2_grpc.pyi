@@ -44,7 +44,7 @@ class IngestServiceStub:
     same request_id returns the source already made.
 
     Errors: INVALID_ARGUMENT / UNKNOWN_SOURCE_KIND, INVALID_SOURCE_CONFIG,
-    PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
+    INVALID_CHUNKING, PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
     """
     GetSource: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.GetSourceRequest, _ingest_service_pb2.GetSourceResponse]
     """GetSource returns one source with its counts and the latest failures.
@@ -115,6 +115,13 @@ class IngestServiceStub:
 
     Errors: as PushDocuments.
     """
+    SetSourceChunking: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.SetSourceChunkingRequest, _ingest_service_pb2.SetSourceChunkingResponse]
+    """SetSourceChunking changes how the documents of a source are cut, and gives all of them to the
+    index again; until that is done, some are found as they were cut before. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_CHUNKING.
+    """
     ReplayFailedDocuments: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ReplayFailedDocumentsRequest, _ingest_service_pb2.ReplayFailedDocumentsResponse]
     """ReplayFailedDocuments publishes every failed document of a source again.
 
@@ -137,7 +144,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     same request_id returns the source already made.
 
     Errors: INVALID_ARGUMENT / UNKNOWN_SOURCE_KIND, INVALID_SOURCE_CONFIG,
-    PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
+    INVALID_CHUNKING, PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetSourceRequest, _ingest_service_pb2.GetSourceResponse]  # type: ignore[assignment]
     """GetSource returns one source with its counts and the latest failures.
@@ -208,6 +215,13 @@ class IngestServiceAsyncStub(IngestServiceStub):
 
     Errors: as PushDocuments.
     """
+    SetSourceChunking: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.SetSourceChunkingRequest, _ingest_service_pb2.SetSourceChunkingResponse]  # type: ignore[assignment]
+    """SetSourceChunking changes how the documents of a source are cut, and gives all of them to the
+    index again; until that is done, some are found as they were cut before. A repeat changes
+    nothing.
+
+    Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_CHUNKING.
+    """
     ReplayFailedDocuments: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ReplayFailedDocumentsRequest, _ingest_service_pb2.ReplayFailedDocumentsResponse]  # type: ignore[assignment]
     """ReplayFailedDocuments publishes every failed document of a source again.
 
@@ -233,7 +247,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         same request_id returns the source already made.
 
         Errors: INVALID_ARGUMENT / UNKNOWN_SOURCE_KIND, INVALID_SOURCE_CONFIG,
-        PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
+        INVALID_CHUNKING, PATH_NOT_FOUND; ALREADY_EXISTS / SOURCE_EXISTS when the name is taken.
         """
 
     @_abc_1.abstractmethod
@@ -369,6 +383,19 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         taken when this returns.
 
         Errors: as PushDocuments.
+        """
+
+    @_abc_1.abstractmethod
+    def SetSourceChunking(
+        self,
+        request: _ingest_service_pb2.SetSourceChunkingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.SetSourceChunkingResponse, _abc.Awaitable[_ingest_service_pb2.SetSourceChunkingResponse]]:
+        """SetSourceChunking changes how the documents of a source are cut, and gives all of them to the
+        index again; until that is done, some are found as they were cut before. A repeat changes
+        nothing.
+
+        Errors: NOT_FOUND / SOURCE_NOT_FOUND; INVALID_ARGUMENT / INVALID_CHUNKING.
         """
 
     @_abc_1.abstractmethod
