@@ -40,6 +40,11 @@ from services.gateway.servicer.answers import GatewayServicer, Oversight
 from services.gateway.servicer.witness import Witness
 from services.retrieve.adapters import milvus
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
+from services.retrieve.adapters.memory import MemoryConfigurations, MemoryTunings
+from services.retrieve.choice import IndexChoice
+from services.retrieve.finding import Finder, Languages, Sight
+from services.retrieve.reranking import Reranking
+from services.retrieve.searching import Searcher
 from services.retrieve.servicer import RetrieveServicer
 
 SECONDS = 10.0
@@ -121,7 +126,10 @@ async def _serve_retrieve(address: str, embed: str, milvus_uri: str) -> None:
     signer, client = _signer(), open_milvus(milvus_uri)
     async with open_channel(embed) as channel:
         index = milvus.MilvusPassageIndex(client)
-        servicer = RetrieveServicer(GrpcQueryEmbedder(channel), index, Everything(), Outgoing(signer), ("en", "fr"))
+        languages = Languages(("en", "fr"), ("en",))
+        sight = Sight(IndexChoice(MemoryConfigurations()), Everything())
+        finder = Finder(GrpcQueryEmbedder(channel), index, sight, Outgoing(signer), languages)
+        servicer = RetrieveServicer(finder, Searcher(finder, MemoryTunings(), Reranking(None, 1.0), lambda: 0))
         server = grpc.aio.server(interceptors=[RpcInterceptor(signed_by(signer.verify))], options=OPTIONS)
         retrieve_rpc.add_RetrieveServiceServicer_to_server(servicer, server)
         await _until_ended(server, address)

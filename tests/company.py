@@ -16,6 +16,7 @@ from tandem.gateway.v1 import erasure_service_pb2 as erasure
 from tandem.gateway.v1 import gateway_service_pb2 as gateway
 from tandem.ingest.v1 import ingest_service_pb2 as ingest
 from tandem.ingest.v1 import secret_service_pb2 as secrets
+from tandem.retrieve.v1 import tuning_service_pb2 as tuning
 
 from services.common.access import Role, is_read, number_of
 from tests.messages import Pool, every_rpc, filled, new, path_of
@@ -88,6 +89,8 @@ class Company:
             self.do(gateway.CreateApiKeyRequest(name=f"{self.mark}-key-{role}", roles=[role]))
         self.do(secrets.PutSecretRequest(name=f"{self.mark}-secret", value=f"{self.mark} hidden".encode()))
         self.do(gateway.PutAssistantRequest(assistant=self._assistant()))
+        weights = [tuning.SourceWeight(source=f"{self.mark}-source", weight=2)]
+        self.do(tuning.PutTuningRequest(tuning=tuning.Tuning(source_weights=weights)))
         self._await(self._indexed)
         self._talk()
         self._await(self._remembered)

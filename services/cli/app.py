@@ -18,6 +18,7 @@ from services.cli.verbs import (
     secrets,
     sources,
     tenant,
+    tuning,
 )
 
 VERBS: dict[str, Verb] = {
@@ -72,6 +73,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "revert": index.revert,
         "drop": index.drop,
     },
+    "tuning": {
+        "show": tuning.show,
+        "set": tuning.change,
+        "history": tuning.history,
+        "rollback": tuning.rollback,
+        "learn": tuning.learn,
+    },
 }
 HELP = {
     "source": "Where documents come from.",
@@ -87,6 +95,7 @@ HELP = {
     "adapter": "LoRA adapters in the engine.",
     "tenant": "The tenant as a whole.",
     "index": "How the tenant's index is made.",
+    "tuning": "How searches rank.",
 }
 
 

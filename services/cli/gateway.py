@@ -21,6 +21,7 @@ from tandem.ingest.v1 import (
     placement_service_pb2_grpc,
     secret_service_pb2_grpc,
 )
+from tandem.retrieve.v1 import tuning_service_pb2_grpc
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -63,6 +64,7 @@ class Gateway:
         self.placement = placement_service_pb2_grpc.PlacementServiceStub(channel)
         self.index = index_service_pb2_grpc.IndexServiceStub(channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
+        self.tuning = tuning_service_pb2_grpc.TuningServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
 

@@ -156,7 +156,13 @@ def _books(sessions: Sessions, meter: Meter, erasers: Sequence[Eraser]) -> Books
 def _erasers(channels: Channels, outgoing: Outgoing) -> Sequence[Eraser]:
     """Return an eraser for each service that keeps something, in the order in which documents and answers flow."""
     engines = [("generate", channel) for channel in channels.generate.all()]
-    keeping = [("ingest", channels.ingest), ("embed", channels.embed), *engines, ("feedback", channels.feedback)]
+    keeping = [
+        ("ingest", channels.ingest),
+        ("embed", channels.embed),
+        ("retrieve", channels.retrieve),
+        *engines,
+        ("feedback", channels.feedback),
+    ]
     return [Eraser(name, channel, outgoing) for name, channel in keeping]
 
 

@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
-
-from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 from services.common.client import Outgoing, open_channel
+from services.common.database import open_database
 from services.common.identity import IdentitySigner
 from services.common.indexes import open_indexes
 from services.common.interceptors import signed_by
@@ -18,9 +21,24 @@ from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.placed import PlacedPassageIndex
+from services.retrieve.adapters.postgres import SCHEMA, PostgresTunings
 from services.retrieve.choice import IndexChoice
-from services.retrieve.servicer import RetrieveServicer
+from services.retrieve.finding import Finder, Languages, Sight
+from services.retrieve.judging import Judge
+from services.retrieve.reranking import Reranking
+from services.retrieve.searching import Searcher
+from services.retrieve.servicer import (
+    ERASURE,
+    RETRIEVE,
+    TUNING,
+    ErasureServicer,
+    Faces,
+    RetrieveServicer,
+    TuningServicer,
+)
 from services.retrieve.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 async def main() -> None:
@@ -34,25 +52,37 @@ async def main() -> None:
         channel = await stack.enter_async_context(open_channel(settings.embed_address, transport))
         places = MilvusPlaces(settings.milvus_uri, settings.milvus_token, platform.places)
         stack.push_async_callback(places.close)
-        permissions = await stack.enter_async_context(open_permissions(settings.database_url.get_secret_value()))
-        placements = await stack.enter_async_context(open_placements(settings.database_url.get_secret_value()))
-        configurations = await stack.enter_async_context(open_indexes(settings.database_url.get_secret_value()))
+        database_url = settings.database_url.get_secret_value()
+        permissions = await stack.enter_async_context(open_permissions(database_url))
+        placements = await stack.enter_async_context(open_placements(database_url))
+        sessions = await stack.enter_async_context(open_database(database_url, MIGRATIONS, SCHEMA))
+        tunings = PostgresTunings(sessions, partial(datetime.now, UTC))
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
-        choice = IndexChoice(configurations, settings.languages)
-        servicer = RetrieveServicer(embedder, index, permissions, Outgoing(signer), choice)
+        languages = Languages(settings.languages, settings.model_languages)
+        configurations = await stack.enter_async_context(open_indexes(database_url))
+        sight = Sight(IndexChoice(configurations), permissions)
+        finder = Finder(embedder, index, sight, Outgoing(signer), languages)
+        searcher = Searcher(finder, tunings, Reranking(None, settings.rerank_seconds), _now_ms)
+        faces = Faces(
+            RetrieveServicer(finder, searcher),
+            TuningServicer(tunings, Judge(finder, tunings)),
+            ErasureServicer(tunings.erase),
+        )
         await serve(
             Service(
                 address=settings.address,
                 metrics_address=settings.metrics_address,
                 authenticate=signed_by(signer.verify),
-                register=lambda server: retrieve_service_pb2_grpc.add_RetrieveServiceServicer_to_server(
-                    servicer, server
-                ),
-                names=(retrieve_service_pb2.DESCRIPTOR.services_by_name["RetrieveService"].full_name,),
+                register=faces.register,
+                names=(RETRIEVE, TUNING, ERASURE),
                 pings=(index.ping, placements.ping, configurations.ping, permissions.ping, embedder.ping),
             ),
             transport=transport,
         )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

@@ -1,28 +1,18 @@
 """Which of the tenant's indexes a search reads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from services.common.access import Role, check_role
 from services.common.errors import FailedPrecondition
 from services.common.identity import Identity
 from services.common.indexes import TenantIndex
+from services.retrieve.domain.hits import Chosen
 
 
 class NoOtherIndex(FailedPrecondition):
     """There is no index beside the live one."""
 
     reason = "NO_OTHER_INDEX"
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """An index: the languages of its words, and its model and key, which are empty where the tenant never chose."""
-
-    languages: Sequence[str]
-    model: str = ""
-    key: str = ""
 
 
 class Configurations(Protocol):
@@ -36,9 +26,8 @@ class Configurations(Protocol):
 class IndexChoice:
     """Chooses the live index, or for who may change it, the one beside it."""
 
-    def __init__(self, configurations: Configurations, languages: Sequence[str]) -> None:
+    def __init__(self, configurations: Configurations) -> None:
         self._configurations = configurations
-        self._languages = languages
 
     async def of(self, identity: Identity, *, other: bool = False) -> Chosen:
         """Return the index to search; without a choice of the tenant's own it is the deployment's.
@@ -54,4 +43,4 @@ class IndexChoice:
         made = configured.second if other else configured.live
         if other and made is None:
             raise NoOtherIndex("there is no index beside the live one", state=configured.state)
-        return Chosen(made.config.languages, made.config.model, made.key) if made else Chosen(self._languages)
+        return Chosen(made.config.model, made.key, made.config.languages) if made else Chosen()

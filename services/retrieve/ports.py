@@ -1,12 +1,13 @@
 """What the service needs of others: an index of passages, and an embedder of queries."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from services.common.client import CallOptions
 from services.common.errors import Unavailable
 from services.common.identity import Identity
-from services.retrieve.domain import Embedded, Found, Search
+from services.retrieve.domain.hits import Embedded, Found, Hit, Reader, Search, Section
+from services.retrieve.domain.tuning import KeptTuning, Tuning
 
 
 class IndexUnavailable(Unavailable):
@@ -23,17 +24,32 @@ class EmbedderUnavailable(Unavailable):
     retry_seconds = 1.0
 
 
+class RerankerUnavailable(Unavailable):
+    """The reranker is not there, or does not answer."""
+
+    reason = "RERANKER_UNAVAILABLE"
+
+
 class PassageIndex(Protocol):
-    """Chunks, searched by meaning and by words at once."""
+    """Chunks, searched by meaning and by words at once, and read by what they are.
+
+    Nothing comes that the reader's principals may not read. Every method raises IndexUnavailable
+    when the index does not answer.
+    """
 
     async def search(self, search: Search) -> Found:
-        """Return the chunks that the search's principals may read and the filter lets through, best first.
+        """Return the chunks that either leg finds and the filter lets through, with what each leg says of them.
 
         A tenant that has no index yet, or nobody to read as, gets no hits.
-
-        Raises:
-            IndexUnavailable: the index does not answer.
         """
+        ...
+
+    async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
+        """Return those of the chunks that are there, in no order."""
+        ...
+
+    async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
+        """Return the chunks of `sections` that are there, in no order."""
         ...
 
 
@@ -63,4 +79,46 @@ class Readership(Protocol):
 
     async def readable(self, identity: Identity, document_ids: Collection[str]) -> Mapping[str, bool]:
         """Return those of the documents that `identity` may read, each with whether everybody in the tenant may."""
+        ...
+
+
+class Reranker(Protocol):
+    """A cross-encoder: reads a query and a text together."""
+
+    async def scores(self, reranker: str, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return how well each text answers `query`, from 0 to 1; `reranker` is a digest, or "" for the default.
+
+        It may be cancelled at any moment: whoever calls it has no more time.
+
+        Raises:
+            RerankerUnavailable: there is none of this digest, or it failed.
+        """
+        ...
+
+
+class Tunings(Protocol):
+    """Each tenant's tunings, every version. Every method raises TuningUnavailable when they cannot be read."""
+
+    async def live(self, identity: Identity) -> KeptTuning:
+        """Return the newest version; NONE_PUT where there is none."""
+        ...
+
+    async def version(self, identity: Identity, version: int) -> KeptTuning:
+        """Return one version.
+
+        Raises:
+            TuningNotFound: the tenant has none such.
+        """
+        ...
+
+    async def before(self, identity: Identity, version: int | None, limit: int) -> Sequence[KeptTuning]:
+        """Return at most `limit` versions under `version`, or of all, newest first."""
+        ...
+
+    async def put(self, identity: Identity, tuning: Tuning, expected: int) -> KeptTuning:
+        """Keep `tuning` as the version after `expected`.
+
+        Raises:
+            TuningChanged: the newest version is another.
+        """
         ...

@@ -1,145 +1,145 @@
-"""The gRPC face of retrieval."""
+"""The gRPC faces of retrieval and of its tuning."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.struct_pb2 import Struct, Value
-from google.protobuf.timestamp_pb2 import Timestamp
+import grpc
+from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
+from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.retrieve.v1 import retrieve_service_pb2 as pb
-from tandem.retrieve.v1 import retrieve_service_pb2_grpc
+from tandem.retrieve.v1 import retrieve_service_pb2_grpc as rpc
+from tandem.retrieve.v1 import tuning_service_pb2 as tuning_pb
+from tandem.retrieve.v1 import tuning_service_pb2_grpc as tuning_rpc
 
-from services.common.analysis import question_stems
-from services.common.client import Outgoing
+from services.common.erasing import subjects_of
 from services.common.identity import Identity, caller
-from services.retrieve.choice import IndexChoice
-from services.retrieve.domain import (
-    Embedded,
-    Filter,
-    Hit,
-    InvalidFilter,
-    Passage,
-    Scalar,
-    Search,
-    passages_of,
-    query_of,
+from services.common.pages import InvalidPage, key_of, page_size_of, token_of
+from services.retrieve.domain.passages import current, passages_of
+from services.retrieve.domain.query import chunk_ids_of, query_of, steps_of
+from services.retrieve.finding import Finder
+from services.retrieve.judging import Judge
+from services.retrieve.messages import (
+    answer_message,
+    filter_of,
+    judgements_of,
+    passage_message,
+    tuning_message,
+    tuning_of,
 )
-from services.retrieve.metrics import EMBED, HITS_WITHHELD, PERMISSIONS, SEARCH, SETS, answered, stage
-from services.retrieve.ports import PassageIndex, QueryEmbedder, Readership
+from services.retrieve.ports import Tunings
+from services.retrieve.searching import Asked, Searcher, Shown
 
-EMBED_SECONDS = 5.0
+RETRIEVE = pb.DESCRIPTOR.services_by_name["RetrieveService"].full_name
+TUNING = tuning_pb.DESCRIPTOR.services_by_name["TuningService"].full_name
+ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
 
-# The years 1 to 9999, as protobuf's Timestamp has them.
-_MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799
-_NANOS = 1_000_000_000
+# Only the model's name is wanted: the collection goes by it.
+_ANY_TEXT = "passages"
 
 
-class RetrieveServicer(retrieve_service_pb2_grpc.RetrieveServiceServicer):
-    """Embeds a query, searches the caller's index with it, and merges what the caller may still read of it."""
+class RetrieveServicer(rpc.RetrieveServiceServicer):
+    """Finds passages, and reads them again."""
 
-    def __init__(
-        self,
-        embedder: QueryEmbedder,
-        index: PassageIndex,
-        readership: Readership,
-        outgoing: Outgoing,
-        choice: IndexChoice,
-    ) -> None:
-        self._embedder = embedder
-        self._index = index
-        self._readership = readership
-        self._outgoing = outgoing
-        self._choice = choice
+    def __init__(self, finder: Finder, searcher: Searcher) -> None:
+        self._finder = finder
+        self._searcher = searcher
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:
-        identity = caller()
-        query = query_of(request.query, request.top_k, _filter_of(request.filter))
-        chosen = await self._choice.of(identity, other=request.other_index)
-        stems = tuple(question_stems(query.text, chosen.languages))
-        # Where one fails the other ends by itself: both have limits of seconds.
-        embedding = self._embedded(query.text, chosen.model, identity, context)
-        embedded, sets = await asyncio.gather(embedding, self._sets(identity))
-        with stage(SEARCH):
-            found = await self._index.search(Search(identity, sets, query, embedded, stems, chosen.key))
-        public = await self._readable(identity, found.hits)
-        passages = passages_of([hit for hit in found.hits if hit.document_id in public], query.top_k)
-        answered(len(passages))
-        return pb.RetrieveResponse(
-            passages=[_message(passage, public[passage.first.document_id]) for passage in passages],
+        asked = Asked(
+            query_of(request.query, request.top_k, filter_of(request.filter)),
+            request.widen,
+            steps_of(request.steps),
+            tuning_of(request.tuning) if request.HasField("tuning") else None,
+            request.other_index,
+        )
+        return answer_message(await self._searcher.search(caller(), asked, context))
+
+    async def GetPassages(self, request: pb.GetPassagesRequest, context: Any) -> pb.GetPassagesResponse:
+        identity, chunk_ids = caller(), chunk_ids_of(tuple(request.chunk_ids))
+        chosen = await self._finder.chosen(identity)
+        embedded, reader = await asyncio.gather(
+            self._finder.embedded(_ANY_TEXT, identity, chosen, context), self._finder.reader(identity, chosen)
+        )
+        found, public = await self._finder.chunks(reader, embedded.model, chunk_ids)
+        shown = {hit.chunk_id: hit for hit in current([hit for hit in found.hits if hit.document_id in public])}
+        # Each alone: asked for by its chunk, none is merged with a neighbour.
+        passages = [passages_of([shown[one]], 1)[0] for one in chunk_ids if one in shown]
+        return pb.GetPassagesResponse(
+            passages=[passage_message(Shown(passage, (), public)) for passage in passages],
             index_version=found.index_version,
-            model=embedded.model,
         )
 
-    async def _embedded(self, text: str, model: str, identity: Identity, context: Any) -> Embedded:
-        # What a text means is the same for every reader, and principals can be many.
-        bare = replace(identity, principals=())
-        with stage(EMBED):
-            return await self._embedder.embed(text, self._outgoing(bare, context, EMBED_SECONDS), model)
 
-    async def _sets(self, identity: Identity) -> tuple[str, ...]:
-        with stage(SETS):
-            return await self._readership.sets_of(identity)
+class TuningServicer(tuning_rpc.TuningServiceServicer):
+    """Keeps how tenants' searches rank."""
 
-    async def _readable(self, identity: Identity, hits: Sequence[Hit]) -> Mapping[str, bool]:
-        """Return the documents of `hits` that the caller may read now, each with whether everybody may."""
-        with stage(PERMISSIONS):
-            readable = await self._readership.readable(identity, {hit.document_id for hit in hits})
-        HITS_WITHHELD.inc(sum(hit.document_id not in readable for hit in hits))
-        return readable
+    def __init__(self, tunings: Tunings, judge: Judge) -> None:
+        self._tunings = tunings
+        self._judge = judge
 
+    async def GetTuning(self, request: tuning_pb.GetTuningRequest, context: Any) -> tuning_pb.GetTuningResponse:
+        version, who = request.version, caller()
+        kept = await (self._tunings.version(who, version) if version else self._tunings.live(who))
+        return tuning_pb.GetTuningResponse(tuning=tuning_message(kept))
 
-def _filter_of(message: pb.RetrieveFilter) -> Filter:
-    return Filter(
-        sources=tuple(message.sources),
-        changed_after_ms=_milliseconds(message.changed_after) if message.HasField("changed_after") else None,
-        changed_before_ms=_milliseconds(message.changed_before) if message.HasField("changed_before") else None,
-        metadata={name: _scalar(value) for name, value in message.metadata.fields.items()},
-    )
+    async def ListTunings(self, request: tuning_pb.ListTuningsRequest, context: Any) -> tuning_pb.ListTuningsResponse:
+        size, before = page_size_of(request.page_size), _version_in(request.page_token)
+        found = await self._tunings.before(caller(), before, size + 1)
+        shown = found[:size]
+        token = token_of(str(shown[-1].version)) if len(found) > size else ""
+        return tuning_pb.ListTuningsResponse(tunings=map(tuning_message, shown), next_page_token=token)
 
+    async def PutTuning(self, request: tuning_pb.PutTuningRequest, context: Any) -> tuning_pb.PutTuningResponse:
+        tuning, expected = tuning_of(request.tuning), request.expected_version
+        kept = await self._tunings.put(caller(), tuning, expected)
+        return tuning_pb.PutTuningResponse(tuning=tuning_message(kept))
 
-def _milliseconds(timestamp: Timestamp) -> int:
-    if not (_MIN_SECONDS <= timestamp.seconds <= _MAX_SECONDS and 0 <= timestamp.nanos < _NANOS):
-        raise InvalidFilter("a time is outside of the years 1 to 9999")
-    # Rounded up: the index holds whole milliseconds, and both bounds compare the same way then.
-    return timestamp.seconds * 1000 - (-timestamp.nanos // 1_000_000)
-
-
-def _scalar(value: Value) -> Scalar:
-    match value.WhichOneof("kind"):
-        case "string_value":
-            return value.string_value
-        case "number_value":
-            return value.number_value
-        case "bool_value":
-            return value.bool_value
-    raise InvalidFilter("metadata compares with strings, numbers and booleans only")
+    async def LearnDenseShare(
+        self, request: tuning_pb.LearnDenseShareRequest, context: Any
+    ) -> tuning_pb.LearnDenseShareResponse:
+        learnt = await self._judge.learn(caller(), judgements_of(request), context)
+        return tuning_pb.LearnDenseShareResponse(
+            dense_share=learnt.dense_share,
+            used=learnt.used,
+            learnt_quality=learnt.learnt_quality,
+            quality=learnt.quality,
+        )
 
 
-def _message(passage: Passage, public: bool) -> pb.Passage:  # noqa: FBT001 - a fact about the passage, not a switch
-    first, best = passage.first, passage.best
-    return pb.Passage(
-        chunk_id=best.chunk_id,
-        document_id=first.document_id,
-        document_version=first.version,
-        source_id=first.source_id,
-        source_name=first.source_name,
-        title=first.title,
-        uri=first.uri,
-        headings=first.headings,
-        text=passage.text,
-        start_offset=first.start_offset,
-        end_offset=passage.end_offset,
-        score=best.score,
-        changed_at=Timestamp(seconds=first.changed_at_ms // 1000, nanos=first.changed_at_ms % 1000 * 1_000_000),
-        metadata=_struct(first.metadata),
-        page=first.page,
-        restricted=not public,
-        suspicions=passage.suspicions,
-    )
+class ErasureServicer(erasure_rpc.ErasureServiceServicer):
+    """Removes a tenant's tunings; of people there is nothing."""
+
+    def __init__(self, erase: Callable[[Identity], Awaitable[int]]) -> None:
+        self._erase = erase
+
+    async def Erase(self, request: erasure_pb.EraseRequest, context: Any) -> erasure_pb.EraseResponse:
+        removed = 0 if subjects_of(request) else await self._erase(caller())
+        counts = [erasure_pb.Removed(kind="tunings", count=removed)] if removed else []
+        return erasure_pb.EraseResponse(removed=counts, done=not removed)
 
 
-def _struct(values: Mapping[str, object]) -> Struct:
-    struct = Struct()
-    struct.update(values)  # type: ignore[arg-type]  # JSON's values, as the index holds them
-    return struct
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Every service that this process serves."""
+
+    retrieve: RetrieveServicer
+    tuning: TuningServicer
+    erasure: ErasureServicer
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add them to a server."""
+        rpc.add_RetrieveServiceServicer_to_server(self.retrieve, server)
+        tuning_rpc.add_TuningServiceServicer_to_server(self.tuning, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(self.erasure, server)
+
+
+def _version_in(token: str) -> int | None:
+    """Return the version that a page begins under; None for the first page."""
+    key = key_of(token)
+    # As many digits as a version has at most: a longer number is no version.
+    if not re.fullmatch(r"[0-9]{0,18}", key, re.ASCII):
+        raise InvalidPage("the page token is not one of ours")
+    return int(key) if key else None

@@ -24,7 +24,7 @@ from tests.tandem_command import Tandem
 
 pytestmark = pytest.mark.timeout(300)
 
-SCHEMAS = ("ingest", "feedback", "gateway")
+SCHEMAS = ("ingest", "feedback", "gateway", "retrieve")
 # They hold no text, and outlive whom they tell of: who did what, what was removed, and whose late records are refused.
 KEPT = {"gateway.audit", "gateway.erasures", "feedback.erased_subjects", "generate.erased_people"}
 

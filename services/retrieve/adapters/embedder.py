@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 
 from services.common.client import CallOptions
-from services.retrieve.domain import Embedded
+from services.retrieve.domain.hits import Embedded
 from services.retrieve.ports import EmbedderUnavailable
 
 PING_SECONDS = 2.0

@@ -1,22 +1,25 @@
-"""The passage index in Milvus: dense and BM25 search in one request, fused by Milvus."""
+"""The passage index in Milvus: dense and BM25 search at once, each with its own scores."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
-from pymilvus import AnnSearchRequest, AsyncMilvusClient, MilvusException, RRFRanker
+import numpy as np
+from pymilvus import AsyncMilvusClient, MilvusException
 
 from services.common import index
+from services.retrieve.adapters.filters import chunks_of, filter_of, sections_of
 from services.retrieve.adapters.rows import FIELDS, hit_of
-from services.retrieve.domain import Filter, Found, Search
+from services.retrieve.domain.hits import Found, Hit, Reader, Search, Section, Vector
 from services.retrieve.ports import IndexUnavailable
 
 TIMEOUT_SECONDS = 5.0
 PING_SECONDS = 2.0
+# What is deleted is never found again, though a distributed Milvus then waits a little.
 CONSISTENCY = "Strong"
-
-# The constant of reciprocal rank fusion: Cormack, Clarke, Büttcher, SIGIR 2009.
-RRF_K = 60
+# Of the chunks of sections: many more than any budget takes.
+MOST_ROWS = 1000
 
 # Milvus' error codes; it has no names for them in its client.
 _COLLECTION_NOT_FOUND = 100
@@ -28,9 +31,11 @@ _NO_WORDS = "Invalid sparse row"
 _BEING_MADE = "metric type not match"
 _MAKING_SECONDS = 0.05
 
+T = TypeVar("T")
+
 
 class MilvusPassageIndex:
-    """A PassageIndex of one collection a tenant and model."""
+    """A PassageIndex of one collection a tenant and configuration."""
 
     def __init__(self, client: AsyncMilvusClient) -> None:
         self._client = client
@@ -41,87 +46,117 @@ class MilvusPassageIndex:
             await self._client.list_collections(timeout=PING_SECONDS)
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.identity.tenant_id, search.config)
-        if not search.principals:
+        collection = search.reader.collection_of(search.embedded.model)
+        if not search.reader.principals:
             return Found(collection, ())
+        legs = await self._reading(collection, lambda: self._legs(collection, search))
+        if legs is None:
+            return Found("", ())
+        dense, words = legs
+        return Found(collection, _united(dense, words, search))
+
+    async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
+        collection = reader.collection_of(model)
+        if not reader.principals:
+            return Found(collection, ())
+        condition = chunks_of(reader.principals, chunk_ids)
+        rows = await self._reading(collection, lambda: self._query(collection, condition))
+        return Found("", ()) if rows is None else Found(collection, [hit_of(row[index.ID], row) for row in rows])
+
+    async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
+        if not (reader.principals and sections):
+            return ()
+        collection = reader.collection_of(model)
+        condition = sections_of(reader.principals, sections)
+        rows = await self._reading(collection, lambda: self._query(collection, condition))
+        return [hit_of(row[index.ID], row) for row in rows or ()]
+
+    async def _reading(self, collection: str, read: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what `read` gives, or None where the tenant has no index yet."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                rows = await self._rows_once_made(collection, search)
+                return await self._once_made(collection, read)
         except MilvusException as error:
             if error.code == _COLLECTION_NOT_FOUND:
-                return Found("", ())
+                return None
             if error.code == _OUR_REQUEST_IS_WRONG:
                 raise
             raise IndexUnavailable("the passage index does not answer") from error
         except (grpc.RpcError, TimeoutError) as error:
             raise IndexUnavailable("the passage index does not answer") from error
-        return Found(collection, [hit_of(row[index.ID], row["distance"], row["entity"]) for row in rows])
 
-    async def _rows_once_made(self, collection: str, search: Search) -> Any:
+    async def _once_made(self, collection: str, read: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self._rows(collection, search)
+                return await read()
             except MilvusException as error:
+                if error.code == _COLLECTION_NOT_LOADED:
+                    # Milvus was restarted.
+                    await self._client.load_collection(collection, timeout=TIMEOUT_SECONDS)
+                    return await read()
                 if _BEING_MADE not in error.message:
                     raise
                 await asyncio.sleep(_MAKING_SECONDS)
 
-    async def _rows(self, collection: str, search: Search) -> Any:
-        if not search.stems:
-            return await self._dense(collection, search)
+    async def _legs(self, collection: str, search: Search) -> tuple[Any, Any]:
+        dense, words = asyncio.ensure_future(self._dense(collection, search)), self._words(collection, search)
         try:
-            return await self._hybrid(collection, search)
-        except MilvusException as error:
-            if error.code == _COLLECTION_NOT_LOADED:
-                # Milvus was restarted.
-                await self._client.load_collection(collection, timeout=TIMEOUT_SECONDS)
-                return await self._hybrid(collection, search)
-            if _NO_WORDS in error.message:
-                return await self._dense(collection, search)
-            raise
-
-    async def _hybrid(self, collection: str, search: Search) -> Any:
-        limit, condition = search.query.candidate_count, filter_of(search.principals, search.query.filter)
-        results = await self._client.hybrid_search(
-            collection,
-            [
-                AnnSearchRequest([search.embedded.vector], index.DENSE, {}, limit, expr=condition),
-                AnnSearchRequest([" ".join(search.stems)], index.SPARSE, {}, limit, expr=condition),
-            ],
-            RRFRanker(RRF_K),
-            limit=limit,
-            output_fields=FIELDS,
-            timeout=TIMEOUT_SECONDS,
-            # What is deleted is never found again, though a distributed Milvus then waits a little.
-            consistency_level=CONSISTENCY,
-        )
-        return results[0]
+            # A leg that fails must not leave the other running.
+            return (await words, await dense)[::-1]
+        finally:
+            dense.cancel()
 
     async def _dense(self, collection: str, search: Search) -> Any:
+        return await self._leg(collection, search, index.DENSE, search.embedded.vector, FIELDS)
+
+    async def _words(self, collection: str, search: Search) -> Any:
+        if not search.stems:
+            return ()
+        try:
+            # With their vectors, so that what only words have found has a similarity too: it costs no further call.
+            return await self._leg(collection, search, index.SPARSE, " ".join(search.stems), [*FIELDS, index.DENSE])
+        except MilvusException as error:
+            if _NO_WORDS in error.message:
+                return ()
+            raise
+
+    async def _leg(
+        self, collection: str, search: Search, field: str, wanted: Vector | str, fields: Sequence[str]
+    ) -> Any:
         results = await self._client.search(
             collection,
-            [search.embedded.vector],
-            filter=filter_of(search.principals, search.query.filter),
-            anns_field=index.DENSE,
+            [wanted],
+            filter=filter_of(search.reader.principals, search.query.filter),
+            anns_field=field,
             limit=search.query.candidate_count,
-            output_fields=FIELDS,
+            output_fields=list(fields),
             timeout=TIMEOUT_SECONDS,
-            # What is deleted is never found again, though a distributed Milvus then waits a little.
             consistency_level=CONSISTENCY,
         )
         return results[0]
 
+    async def _query(self, collection: str, condition: str) -> Any:
+        return await self._client.query(
+            collection,
+            filter=condition,
+            limit=MOST_ROWS,
+            output_fields=[index.ID, *FIELDS],
+            timeout=TIMEOUT_SECONDS,
+            consistency_level=CONSISTENCY,
+        )
 
-def filter_of(principals: tuple[str, ...], wanted: Filter) -> str:
-    """Return Milvus' expression of what `principals` may read and `wanted` lets through."""
-    clauses = [f"ARRAY_CONTAINS_ANY({index.READERS}, {index.literal(list(principals))})"]
-    if wanted.sources:
-        sources = index.literal(list(wanted.sources))
-        clauses.append(f"({index.SOURCE_ID} in {sources} or {index.SOURCE_NAME} in {sources})")
-    if wanted.changed_after_ms is not None:
-        clauses.append(f"{index.CHANGED_AT} >= {wanted.changed_after_ms}")
-    if wanted.changed_before_ms is not None:
-        clauses.append(f"{index.CHANGED_AT} < {wanted.changed_before_ms}")
-    for name, value in wanted.metadata.items():
-        clauses.append(f"{index.METADATA}[{index.literal(name)}] == {index.literal(value)}")
-    return " and ".join(clauses)
+
+def _united(dense: Any, words: Any, search: Search) -> list[Hit]:
+    """Return each hit of either leg once, with the scores of both as far as they are known."""
+    bm25 = {row[index.ID]: float(row["distance"]) for row in words}
+    # A leg that gave less than it was asked for has nothing more: what it did not find shares no word.
+    unfound = 0.0 if len(bm25) < search.query.candidate_count else None
+    hits = {
+        row[index.ID]: hit_of(row[index.ID], row["entity"], float(row["distance"]), bm25.get(row[index.ID], unfound))
+        for row in dense
+    }
+    for row in words:
+        if row[index.ID] not in hits:
+            similarity = float(np.dot(np.asarray(row["entity"][index.DENSE], np.float32), search.embedded.vector))
+            hits[row[index.ID]] = hit_of(row[index.ID], row["entity"], similarity, bm25[row[index.ID]])
+    return list(hits.values())

@@ -1,13 +1,19 @@
 """The passage index of wherever the tenant is now."""
 
+from collections.abc import Sequence
+
+from services.common.identity import Identity
 from services.common.placements import Placements
 from services.common.places import MilvusPlaces
 from services.retrieve.adapters.milvus import MilvusPassageIndex
-from services.retrieve.domain import Found, Search
+from services.retrieve.domain.hits import Found, Hit, Reader, Search, Section
 
 
 class PlacedPassageIndex:
-    """A PassageIndex that asks the Milvus of the tenant's place; without knowing that, it asks none."""
+    """A PassageIndex that asks the Milvus of the tenant's place; without knowing that, it asks none.
+
+    Every method raises PlacementUnavailable or PlaceUnknown where it cannot be told.
+    """
 
     def __init__(self, places: MilvusPlaces, placements: Placements) -> None:
         self._places = places
@@ -18,12 +24,14 @@ class PlacedPassageIndex:
         await MilvusPassageIndex(self._places.shared()).ping()
 
     async def search(self, search: Search) -> Found:
-        """Search the tenant's place.
+        return await (await self._index_of(search.reader.identity)).search(search)
 
-        Raises:
-            IndexUnavailable: its index does not answer.
-            PlacementUnavailable, PlaceUnknown: it cannot be told where that is.
-        """
-        placement = await self._placements.of(search.identity)
-        client = self._places.client(search.identity, placement.place)
-        return await MilvusPassageIndex(client).search(search)
+    async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
+        return await (await self._index_of(reader.identity)).chunks(reader, model, chunk_ids)
+
+    async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
+        return await (await self._index_of(reader.identity)).sections(reader, model, sections)
+
+    async def _index_of(self, identity: Identity) -> MilvusPassageIndex:
+        placement = await self._placements.of(identity)
+        return MilvusPassageIndex(self._places.client(identity, placement.place))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.common import index
-from services.retrieve.domain import Hit
+from services.retrieve.domain.hits import Hit
 
 # What a hit needs; the vectors stay where they are.
 FIELDS = [
@@ -15,6 +15,7 @@ FIELDS = [
     index.URI,
     index.HEADINGS,
     index.TEXT,
+    index.WORDS,
     index.LANGUAGE,
     index.KIND,
     index.AUTHOR,
@@ -30,8 +31,8 @@ FIELDS = [
 ]
 
 
-def hit_of(chunk_id: str, score: float, row: dict[str, Any]) -> Hit:
-    """Return the hit of a row that has FIELDS."""
+def hit_of(chunk_id: str, row: dict[str, Any], similarity: float | None = None, bm25: float | None = None) -> Hit:
+    """Return the hit of a row that has FIELDS, with what each leg says of it."""
     return Hit(
         chunk_id=chunk_id,
         document_id=row[index.DOCUMENT_ID],
@@ -42,17 +43,19 @@ def hit_of(chunk_id: str, score: float, row: dict[str, Any]) -> Hit:
         uri=row[index.URI],
         headings=tuple(row[index.HEADINGS]),
         text=row[index.TEXT],
+        words=row[index.WORDS],
+        language=row[index.LANGUAGE],
+        kind=row[index.KIND],
+        author=row[index.AUTHOR],
         ordinal=row[index.ORDINAL],
+        section_first=row[index.SECTION_FIRST],
+        section_last=row[index.SECTION_LAST],
         start_offset=row[index.START],
         end_offset=row[index.END],
         page=row[index.PAGE],
         changed_at_ms=row[index.CHANGED_AT],
         metadata=row[index.METADATA],
         suspicions=tuple(row[index.SUSPICIONS]),
-        score=score,
-        language=row[index.LANGUAGE],
-        kind=row[index.KIND],
-        author=row[index.AUTHOR],
-        section_first=row[index.SECTION_FIRST],
-        section_last=row[index.SECTION_LAST],
+        similarity=similarity,
+        bm25=bm25,
     )

@@ -4,17 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
-from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
+from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc, tuning_service_pb2_grpc
 
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.client import Outgoing, open_channel
+from services.common.client import open_channel
+from services.common.database import open_database
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner, caller
 from services.common.interceptors import RpcInterceptor, signed_by
 from services.common.permissions import open_permissions
@@ -22,12 +26,13 @@ from services.common.server import Service, serve
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.memory import MemoryQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
-from services.retrieve.choice import IndexChoice
-from services.retrieve.servicer import RetrieveServicer
-from tests.configured import Configured
+from services.retrieve.adapters.postgres import SCHEMA, PostgresTunings
+from services.retrieve.servicer import RETRIEVE, TUNING
 from tests.manifest import Manifest
-from tests.unit.retrieve.rows import DIMENSIONS, LANGUAGES
+from tests.unit.retrieve.faces import faces_of
+from tests.unit.retrieve.rows import DIMENSIONS
 
+MIGRATIONS = Path(__file__).parents[3] / "services/retrieve/migrations"
 KEY = b"k" * 32
 MODEL = "made-up"
 ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
@@ -72,15 +77,20 @@ class Caller:
     """Calls the service as an identity."""
 
     stub: retrieve_service_pb2_grpc.RetrieveServiceStub
+    tuning: tuning_service_pb2_grpc.TuningServiceStub
 
     async def retrieve(self, query, identity=ADA, timeout=10.0, **fields):  # noqa: ASYNC109 - gRPC's own deadline
         metadata = ((METADATA_KEY, IdentitySigner(KEY).sign(identity)),) if identity else ()
         request = retrieve_service_pb2.RetrieveRequest(query=query, **fields)
         return await self.stub.Retrieve(request, timeout=timeout, metadata=metadata)
 
+    async def call(self, method, request, identity=ADA):
+        metadata = ((METADATA_KEY, IdentitySigner(KEY).sign(identity)),)
+        return await method(request, timeout=10.0, metadata=metadata)
+
 
 @contextlib.asynccontextmanager
-async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncIterator[Caller]:
+async def retrieve_server(milvus_uri, embed_address, database_url, reranker=None) -> AsyncIterator[Caller]:
     signer, stop = IdentitySigner(KEY), asyncio.Event()
     ready = asyncio.get_running_loop().create_future()
     async with contextlib.AsyncExitStack() as stack:
@@ -89,19 +99,17 @@ async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncItera
         stack.push_async_callback(milvus.close)
         permissions = await stack.enter_async_context(open_permissions(database_url))
         embedder, passages = GrpcQueryEmbedder(embed_channel), MilvusPassageIndex(milvus)
-        servicer = RetrieveServicer(
-            embedder, passages, permissions, Outgoing(signer), IndexChoice(Configured(), LANGUAGES)
-        )
+        sessions = await stack.enter_async_context(open_database(database_url, MIGRATIONS, SCHEMA))
+        tunings = PostgresTunings(sessions, partial(datetime.now, UTC))
+        faces = faces_of(embedder, passages, permissions, tunings=tunings, reranker=reranker, key=KEY)
         serving = asyncio.create_task(
             serve(
                 Service(
                     address="127.0.0.1:0",
                     metrics_address="127.0.0.1:0",
                     authenticate=signed_by(signer.verify),
-                    register=lambda server: retrieve_service_pb2_grpc.add_RetrieveServiceServicer_to_server(
-                        servicer, server
-                    ),
-                    names=("tandem.retrieve.v1.RetrieveService",),
+                    register=faces.register,
+                    names=(RETRIEVE, TUNING),
                     pings=(passages.ping, permissions.ping, embedder.ping),
                     started=ready.set_result,
                 ),
@@ -111,7 +119,10 @@ async def retrieve_server(milvus_uri, embed_address, database_url) -> AsyncItera
         # No retries here: a test sees the first answer.
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{await ready}")
         async with channel:
-            yield Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel))
+            yield Caller(
+                retrieve_service_pb2_grpc.RetrieveServiceStub(channel),
+                tuning_service_pb2_grpc.TuningServiceStub(channel),
+            )
         stop.set()
         await serving
 

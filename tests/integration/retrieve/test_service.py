@@ -18,14 +18,11 @@ from tandem.retrieve.v1 import retrieve_service_pb2_grpc
 from services.cli import parts
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.client import Outgoing, open_channel
-from services.common.identity import Identity, IdentitySigner, set_caller
+from services.common.client import open_channel
+from services.common.identity import Identity, set_caller
 from services.common.permissions import PermissionsUnavailable, open_permissions
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.milvus import MilvusPassageIndex
-from services.retrieve.choice import IndexChoice
-from services.retrieve.servicer import RetrieveServicer
-from tests.configured import Configured
 from tests.conftest import free_address, running, wait_for_port
 from tests.integration.retrieve.conftest import (
     ADA,
@@ -38,7 +35,8 @@ from tests.integration.retrieve.conftest import (
     retrieve_server,
     write,
 )
-from tests.unit.retrieve.rows import LANGUAGES, row, search
+from tests.unit.retrieve.faces import faces_of
+from tests.unit.retrieve.rows import row, search
 
 
 def passage_row(chunk_id, text, **facts):
@@ -99,11 +97,9 @@ async def test_a_reader_with_thousands_of_principals_finds_what_one_of_them_or_t
 async def test_without_the_manifest_nothing_is_shown_and_the_reason_is_named(milvus_uri, manifest, embedder):
     await write(milvus_uri, manifest, "acme", [passage_row("public", "public")])
     nowhere = "postgresql+asyncpg://nobody@127.0.0.1:9/none"
-    passages, outgoing = MilvusPassageIndex(index.open_milvus(milvus_uri)), Outgoing(IdentitySigner(KEY))
+    passages = MilvusPassageIndex(index.open_milvus(milvus_uri))
     async with embed_server(embedder) as address, open_channel(address) as channel, open_permissions(nowhere) as away:
-        servicer = RetrieveServicer(
-            GrpcQueryEmbedder(channel), passages, away, outgoing, IndexChoice(Configured(), LANGUAGES)
-        )
+        servicer = faces_of(GrpcQueryEmbedder(channel), passages, away).retrieve
         set_caller(ADA)
         with pytest.raises(PermissionsUnavailable) as refused:
             await servicer.Retrieve(pb.RetrieveRequest(query="public"), Call())
@@ -276,7 +272,7 @@ async def test_the_process_serves_and_stops_when_told(milvus_uri, embedder, tmp_
         with running(command, tmp_path / "log") as process:
             async with grpc.aio.insecure_channel(address) as channel:
                 await until_serving(channel)
-                caller = Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel))
+                caller = Caller(retrieve_service_pb2_grpc.RetrieveServiceStub(channel), None)
                 answer = await caller.retrieve(
                     "a secret question", Identity("process", "user:p", ("everyone",), EVERY_ROLE)
                 )

@@ -4,7 +4,8 @@ import numpy as np
 
 from services.common.analysis import passage_stems, question_stems
 from services.common.identity import Identity
-from services.retrieve.domain import Embedded, Filter, Hit, Query, Search
+from services.retrieve.domain.hits import Embedded, Hit, Reader, Search
+from services.retrieve.domain.query import Filter, Query
 
 DIMENSIONS = 8
 MODEL = "test-model"
@@ -49,8 +50,10 @@ def row(chunk_id: str, text: str = "some words", **facts) -> dict:
 def search(text: str = "some words", vector=None, **facts) -> Search:
     model = facts.pop("model", MODEL)
     return Search(
-        identity=Identity(facts.pop("tenant_id", "acme"), "user:x", facts.pop("principals", ("everyone",))),
-        sets=facts.pop("sets", ()),
+        reader=Reader(
+            Identity(facts.pop("tenant_id", "acme"), "user:x", facts.pop("principals", ("everyone",))),
+            facts.pop("sets", ()),
+        ),
         query=Query(text, facts.pop("top_k", 8), Filter(**facts)),
         embedded=Embedded(axis(0) if vector is None else vector, model),
         stems=tuple(question_stems(text, LANGUAGES)),
@@ -71,7 +74,13 @@ def hit(document_id: str, ordinal: int, score: float = 0.0, **facts) -> Hit:
             "uri": "",
             "headings": (f"heading {ordinal}",),
             "text": text,
+            "words": " ".join(passage_stems([text], "", LANGUAGES)),
+            "language": "",
+            "kind": "text",
+            "author": "",
             "ordinal": ordinal,
+            "section_first": ordinal,
+            "section_last": ordinal,
             "start_offset": start,
             "end_offset": start + len(text),
             "page": 0,

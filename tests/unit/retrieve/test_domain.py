@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retrieve.domain import (
+from services.retrieve.domain.passages import passages_of
+from services.retrieve.domain.query import (
     EmptyQuery,
     Filter,
     InvalidFilter,
     InvalidTopK,
     QueryTooLong,
-    passages_of,
     query_of,
 )
 from tests.unit.retrieve.rows import hit

@@ -9,14 +9,11 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 
 from services.common import index
 from services.common.access import EVERY_ROLE
-from services.common.client import Outgoing
-from services.common.identity import Identity, IdentityMissing, IdentitySigner, set_caller
+from services.common.identity import Identity, IdentityMissing, set_caller
 from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
-from services.retrieve.choice import IndexChoice
-from services.retrieve.domain import InvalidFilter
-from services.retrieve.servicer import RetrieveServicer
-from tests.configured import Configured
-from tests.unit.retrieve.rows import LANGUAGES, row
+from services.retrieve.domain.query import InvalidFilter
+from tests.unit.retrieve.faces import faces_of
+from tests.unit.retrieve.rows import row
 
 EMBEDDER = MemoryQueryEmbedder(8)
 ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
@@ -51,8 +48,7 @@ def passages():
 
 
 def servicer_of(memory):
-    choice = IndexChoice(Configured(), LANGUAGES)
-    return RetrieveServicer(EMBEDDER, memory, memory.readership, Outgoing(IdentitySigner(b"k" * 32)), choice)
+    return faces_of(EMBEDDER, memory, memory.readership).retrieve
 
 
 async def retrieve(memory, request, identity=ADA):

@@ -38,8 +38,8 @@ class GatewayServiceStub:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel):
@@ -78,8 +78,8 @@ class GatewayServiceServicer:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     def Ask(self, request, context):
@@ -154,8 +154,8 @@ class GatewayService:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     @staticmethod

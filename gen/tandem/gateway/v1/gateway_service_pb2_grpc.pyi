@@ -39,8 +39,8 @@ class GatewayServiceStub:
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     @_typing.overload
@@ -83,8 +83,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -123,8 +123,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ISSUER_UNAVAILABLE. Errors of the services behind pass through unchanged.
 
     The same address and credential reach IngestService, SecretService and PlacementService of
-    tandem.ingest.v1, tandem.generate.v1.AdapterService, and what reads in
-    tandem.feedback.v1.FeedbackService.
+    tandem.ingest.v1, tandem.retrieve.v1.TuningService, tandem.generate.v1.AdapterService, and what
+    reads in tandem.feedback.v1.FeedbackService.
     """
 
     @_abc_1.abstractmethod

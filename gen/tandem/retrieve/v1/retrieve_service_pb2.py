@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
+from tandem.retrieve.v1 import tuning_service_pb2 as tandem_dot_retrieve_dot_v1_dot_tuning__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/retrieve/v1/retrieve_service.proto\x12\x12tandem.retrieve.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\"}\n\x0fRetrieveRequest\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\x32\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\".tandem.retrieve.v1.RetrieveFilter\x12\x13\n\x0bother_index\x18\x14 \x01(\x08\"\xb8\x01\n\x0eRetrieveFilter\x12\x0f\n\x07sources\x18\x01 \x03(\t\x12\x31\n\rchanged_after\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63hanged_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\"g\n\x10RetrieveResponse\x12-\n\x08passages\x18\x01 \x03(\x0b\x32\x1b.tandem.retrieve.v1.Passage\x12\x15\n\rindex_version\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\"\x91\x03\n\x07Passage\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x18\n\x10\x64ocument_version\x18\x03 \x01(\x03\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x13\n\x0bsource_name\x18\x05 \x01(\t\x12\x12\n\x05title\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x10\n\x03uri\x18\x07 \x01(\tB\x03\x80\x01\x01\x12\x15\n\x08headings\x18\x08 \x03(\tB\x03\x80\x01\x01\x12\x11\n\x04text\x18\t \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0cstart_offset\x18\n \x01(\x05\x12\x12\n\nend_offset\x18\x0b \x01(\x05\x12\r\n\x05score\x18\x0c \x01(\x01\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08metadata\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\x12\x0c\n\x04page\x18\x0f \x01(\x05\x12\x12\n\nrestricted\x18\x10 \x01(\x08\x12\x12\n\nsuspicions\x18\x11 \x03(\t2q\n\x0fRetrieveService\x12^\n\x08Retrieve\x12#.tandem.retrieve.v1.RetrieveRequest\x1a$.tandem.retrieve.v1.RetrieveResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tandem/retrieve/v1/retrieve_service.proto\x12\x12tandem.retrieve.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\x1a\'tandem/retrieve/v1/tuning_service.proto\"\xc7\x01\n\x0fRetrieveRequest\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\r\n\x05top_k\x18\x02 \x01(\x05\x12\x32\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\".tandem.retrieve.v1.RetrieveFilter\x12\r\n\x05widen\x18\x04 \x01(\x08\x12\r\n\x05steps\x18\x05 \x01(\x05\x12*\n\x06tuning\x18\x06 \x01(\x0b\x32\x1a.tandem.retrieve.v1.Tuning\x12\x13\n\x0bother_index\x18\x14 \x01(\x08\"\xdd\x01\n\x0eRetrieveFilter\x12\x0f\n\x07sources\x18\x01 \x03(\t\x12\x31\n\rchanged_after\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63hanged_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\x12\r\n\x05kinds\x18\x05 \x03(\t\x12\x14\n\x07\x61uthors\x18\x06 \x03(\tB\x03\x80\x01\x01\"\xbd\x01\n\x10RetrieveResponse\x12-\n\x08passages\x18\x01 \x03(\x0b\x32\x1b.tandem.retrieve.v1.Passage\x12\x15\n\rindex_version\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\x08searches\x18\x04 \x03(\tB\x03\x80\x01\x01\x12\x13\n\x0b\x64\x65nse_share\x18\x05 \x01(\x01\x12\x16\n\x0etuning_version\x18\x06 \x01(\x03\x12\x10\n\x08reranked\x18\x07 \x01(\x05\"\'\n\x12GetPassagesRequest\x12\x11\n\tchunk_ids\x18\x01 \x03(\t\"[\n\x13GetPassagesResponse\x12-\n\x08passages\x18\x01 \x03(\x0b\x32\x1b.tandem.retrieve.v1.Passage\x12\x15\n\rindex_version\x18\x02 \x01(\t\"\xcd\x04\n\x07Passage\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x18\n\x10\x64ocument_version\x18\x03 \x01(\x03\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x13\n\x0bsource_name\x18\x05 \x01(\t\x12\x12\n\x05title\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x10\n\x03uri\x18\x07 \x01(\tB\x03\x80\x01\x01\x12\x15\n\x08headings\x18\x08 \x03(\tB\x03\x80\x01\x01\x12\x11\n\x04text\x18\t \x01(\tB\x03\x80\x01\x01\x12\x14\n\x0cstart_offset\x18\n \x01(\x05\x12\x12\n\nend_offset\x18\x0b \x01(\x05\x12\r\n\x05score\x18\x0c \x01(\x01\x12.\n\nchanged_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08metadata\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructB\x03\x80\x01\x01\x12\x0c\n\x04page\x18\x0f \x01(\x05\x12\x12\n\nrestricted\x18\x10 \x01(\x08\x12\x12\n\nsuspicions\x18\x11 \x03(\t\x12\x10\n\x08language\x18\x12 \x01(\t\x12\x0c\n\x04kind\x18\x13 \x01(\t\x12\x13\n\x06\x61uthor\x18\x14 \x01(\tB\x03\x80\x01\x01\x12*\n\x07sources\x18\x15 \x03(\x0b\x32\x19.tandem.retrieve.v1.Place\x12\x18\n\x10\x64\x65nse_similarity\x18\x16 \x01(\x01\x12\x13\n\x0bwords_share\x18\x17 \x01(\x01\x12\x19\n\x0crerank_score\x18\x18 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_rerank_score\"\xaa\x01\n\x05Place\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x18\n\x10\x64ocument_version\x18\x03 \x01(\x03\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12\x13\n\x0bsource_name\x18\x05 \x01(\t\x12\x12\n\x05title\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x10\n\x03uri\x18\x07 \x01(\tB\x03\x80\x01\x01\x12\x12\n\nrestricted\x18\x08 \x01(\x08\x32\xda\x01\n\x0fRetrieveService\x12^\n\x08Retrieve\x12#.tandem.retrieve.v1.RetrieveRequest\x1a$.tandem.retrieve.v1.RetrieveResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x12g\n\x0bGetPassages\x12&.tandem.retrieve.v1.GetPassagesRequest\x1a\'.tandem.retrieve.v1.GetPassagesResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVEREQUEST'].fields_by_name['query']._serialized_options = b'\200\001\001'
   _globals['_RETRIEVEFILTER'].fields_by_name['metadata']._loaded_options = None
   _globals['_RETRIEVEFILTER'].fields_by_name['metadata']._serialized_options = b'\200\001\001'
+  _globals['_RETRIEVEFILTER'].fields_by_name['authors']._loaded_options = None
+  _globals['_RETRIEVEFILTER'].fields_by_name['authors']._serialized_options = b'\200\001\001'
+  _globals['_RETRIEVERESPONSE'].fields_by_name['searches']._loaded_options = None
+  _globals['_RETRIEVERESPONSE'].fields_by_name['searches']._serialized_options = b'\200\001\001'
   _globals['_PASSAGE'].fields_by_name['title']._loaded_options = None
   _globals['_PASSAGE'].fields_by_name['title']._serialized_options = b'\200\001\001'
   _globals['_PASSAGE'].fields_by_name['uri']._loaded_options = None
@@ -48,16 +53,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PASSAGE'].fields_by_name['text']._serialized_options = b'\200\001\001'
   _globals['_PASSAGE'].fields_by_name['metadata']._loaded_options = None
   _globals['_PASSAGE'].fields_by_name['metadata']._serialized_options = b'\200\001\001'
+  _globals['_PASSAGE'].fields_by_name['author']._loaded_options = None
+  _globals['_PASSAGE'].fields_by_name['author']._serialized_options = b'\200\001\001'
+  _globals['_PLACE'].fields_by_name['title']._loaded_options = None
+  _globals['_PLACE'].fields_by_name['title']._serialized_options = b'\200\001\001'
+  _globals['_PLACE'].fields_by_name['uri']._loaded_options = None
+  _globals['_PLACE'].fields_by_name['uri']._serialized_options = b'\200\001\001'
   _globals['_RETRIEVESERVICE'].methods_by_name['Retrieve']._loaded_options = None
   _globals['_RETRIEVESERVICE'].methods_by_name['Retrieve']._serialized_options = b'\220\002\001\210\347\030\001'
-  _globals['_RETRIEVEREQUEST']._serialized_start=159
-  _globals['_RETRIEVEREQUEST']._serialized_end=284
-  _globals['_RETRIEVEFILTER']._serialized_start=287
-  _globals['_RETRIEVEFILTER']._serialized_end=471
-  _globals['_RETRIEVERESPONSE']._serialized_start=473
-  _globals['_RETRIEVERESPONSE']._serialized_end=576
-  _globals['_PASSAGE']._serialized_start=579
-  _globals['_PASSAGE']._serialized_end=980
-  _globals['_RETRIEVESERVICE']._serialized_start=982
-  _globals['_RETRIEVESERVICE']._serialized_end=1095
+  _globals['_RETRIEVESERVICE'].methods_by_name['GetPassages']._loaded_options = None
+  _globals['_RETRIEVESERVICE'].methods_by_name['GetPassages']._serialized_options = b'\220\002\001\210\347\030\001'
+  _globals['_RETRIEVEREQUEST']._serialized_start=201
+  _globals['_RETRIEVEREQUEST']._serialized_end=400
+  _globals['_RETRIEVEFILTER']._serialized_start=403
+  _globals['_RETRIEVEFILTER']._serialized_end=624
+  _globals['_RETRIEVERESPONSE']._serialized_start=627
+  _globals['_RETRIEVERESPONSE']._serialized_end=816
+  _globals['_GETPASSAGESREQUEST']._serialized_start=818
+  _globals['_GETPASSAGESREQUEST']._serialized_end=857
+  _globals['_GETPASSAGESRESPONSE']._serialized_start=859
+  _globals['_GETPASSAGESRESPONSE']._serialized_end=950
+  _globals['_PASSAGE']._serialized_start=953
+  _globals['_PASSAGE']._serialized_end=1542
+  _globals['_PLACE']._serialized_start=1545
+  _globals['_PLACE']._serialized_end=1715
+  _globals['_RETRIEVESERVICE']._serialized_start=1718
+  _globals['_RETRIEVESERVICE']._serialized_end=1936
 # @@protoc_insertion_point(module_scope)

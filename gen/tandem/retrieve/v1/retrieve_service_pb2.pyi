@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tandem.retrieve.v1 import tuning_service_pb2 as _tuning_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -29,28 +30,44 @@ class RetrieveRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    WIDEN_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    TUNING_FIELD_NUMBER: _builtins.int
     OTHER_INDEX_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     top_k: _builtins.int
     """Passages wanted; 0 means 8, more than 100 is clipped."""
+    widen: _builtins.bool
+    """True: each passage is widened to the section that it is in, as far as it stays short enough."""
+    steps: _builtins.int
+    """Rounds of searches, for a query that is taken apart: 1 is one search, each further round at most
+    4 at once. 0 means as the tenant's tuning says, more than 4 is clipped.
+    """
     other_index: _builtins.bool
     """True: the index beside the live one is searched, as far as it is built, to compare the two. It
     asks for the role admin.
     """
     @_builtins.property
     def filter(self) -> Global___RetrieveFilter: ...
+    @_builtins.property
+    def tuning(self) -> _tuning_service_pb2.Tuning:
+        """Used instead of the tenant's live tuning, to try it; its reranker must be that one's, or empty."""
+
     def __init__(
         self,
         *,
         query: _builtins.str = ...,
         top_k: _builtins.int = ...,
         filter: Global___RetrieveFilter | None = ...,
+        widen: _builtins.bool = ...,
+        steps: _builtins.int = ...,
+        tuning: _tuning_service_pb2.Tuning | None = ...,
         other_index: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "other_index", b"other_index", "query", b"query", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "other_index", b"other_index", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -66,6 +83,8 @@ class RetrieveFilter(_message.Message):
     CHANGED_AFTER_FIELD_NUMBER: _builtins.int
     CHANGED_BEFORE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    AUTHORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these sources, by id or name; empty means all. At most 100."""
@@ -82,6 +101,14 @@ class RetrieveFilter(_message.Message):
     def metadata(self) -> _struct_pb2.Struct:
         """Equal values of top-level metadata: strings, numbers, booleans. At most 20."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these kinds of document, such as "ticket" or "slides"; empty means all. At most 100."""
+
+    @_builtins.property
+    def authors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these authors; empty means all. At most 100."""
+
     def __init__(
         self,
         *,
@@ -89,10 +116,12 @@ class RetrieveFilter(_message.Message):
         changed_after: _timestamp_pb2.Timestamp | None = ...,
         changed_before: _timestamp_pb2.Timestamp | None = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        authors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_after", b"changed_after", "changed_before", b"changed_before", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_after", b"changed_after", "changed_before", b"changed_before", "metadata", b"metadata", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authors", b"authors", "changed_after", b"changed_after", "changed_before", b"changed_before", "kinds", b"kinds", "metadata", b"metadata", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,10 +136,79 @@ class RetrieveResponse(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     INDEX_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SEARCHES_FIELD_NUMBER: _builtins.int
+    DENSE_SHARE_FIELD_NUMBER: _builtins.int
+    TUNING_VERSION_FIELD_NUMBER: _builtins.int
+    RERANKED_FIELD_NUMBER: _builtins.int
     index_version: _builtins.str
     """The collection searched; empty when the tenant has none yet."""
     model: _builtins.str
     """The embedding model."""
+    dense_share: _builtins.float
+    """The dense leg's share of the first search's fused scores."""
+    tuning_version: _builtins.int
+    """The version of the tenant's tuning; 0 where there is none, or another was tried."""
+    reranked: _builtins.int
+    """Candidates that were reranked."""
+    @_builtins.property
+    def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]: ...
+    @_builtins.property
+    def searches(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was searched, the query first; more than one where it was taken apart."""
+
+    def __init__(
+        self,
+        *,
+        passages: _abc.Iterable[Global___Passage] | None = ...,
+        index_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        searches: _abc.Iterable[_builtins.str] | None = ...,
+        dense_share: _builtins.float = ...,
+        tuning_version: _builtins.int = ...,
+        reranked: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dense_share", b"dense_share", "index_version", b"index_version", "model", b"model", "passages", b"passages", "reranked", b"reranked", "searches", b"searches", "tuning_version", b"tuning_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetrieveResponse: _TypeAlias = RetrieveResponse  # noqa: Y015
+
+@_typing.final
+class GetPassagesRequest(_message.Message):
+    """Which chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def chunk_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        chunk_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_ids", b"chunk_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPassagesRequest: _TypeAlias = GetPassagesRequest  # noqa: Y015
+
+@_typing.final
+class GetPassagesResponse(_message.Message):
+    """What is there of them, in the order asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSAGES_FIELD_NUMBER: _builtins.int
+    INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    index_version: _builtins.str
+    """The collection read; empty when the tenant has none yet."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]: ...
     def __init__(
@@ -118,15 +216,14 @@ class RetrieveResponse(_message.Message):
         *,
         passages: _abc.Iterable[Global___Passage] | None = ...,
         index_version: _builtins.str = ...,
-        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index_version", b"index_version", "model", b"model", "passages", b"passages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index_version", b"index_version", "passages", b"passages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RetrieveResponse: _TypeAlias = RetrieveResponse  # noqa: Y015
+Global___GetPassagesResponse: _TypeAlias = GetPassagesResponse  # noqa: Y015
 
 @_typing.final
 class Passage(_message.Message):
@@ -151,6 +248,13 @@ class Passage(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     RESTRICTED_FIELD_NUMBER: _builtins.int
     SUSPICIONS_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    DENSE_SIMILARITY_FIELD_NUMBER: _builtins.int
+    WORDS_SHARE_FIELD_NUMBER: _builtins.int
+    RERANK_SCORE_FIELD_NUMBER: _builtins.int
     chunk_id: _builtins.str
     """The best hit's chunk."""
     document_id: _builtins.str
@@ -165,11 +269,22 @@ class Passage(_message.Message):
     """Characters into the document's parsed text: [start_offset, end_offset)."""
     end_offset: _builtins.int
     score: _builtins.float
-    """Fused rank score; comparable within one answer only."""
+    """Fused score, weighted; comparable within one answer only."""
     page: _builtins.int
     """1-based page, slide or sheet; 0 where the format has none."""
     restricted: _builtins.bool
     """True: not everybody in the tenant may read it."""
+    language: _builtins.str
+    """Of the document: ISO 639-1, empty where untold."""
+    kind: _builtins.str
+    """Of the document, such as "ticket" or "slides"."""
+    author: _builtins.str
+    dense_similarity: _builtins.float
+    """Cosine of the query and the best hit; 0 where it is not known."""
+    words_share: _builtins.float
+    """Share of the query's different stems that stand in the best hit, 0 to 1."""
+    rerank_score: _builtins.float
+    """The reranker's score of the best hit; left out where it was not reranked."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Headings above the passage, outermost first."""
@@ -181,6 +296,10 @@ class Passage(_message.Message):
     @_builtins.property
     def suspicions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it looks as if it would give a model orders, such as "role-markup"; empty as a rule."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
+        """Where else nearly the same stands, and the caller may read it."""
 
     def __init__(
         self,
@@ -202,11 +321,63 @@ class Passage(_message.Message):
         page: _builtins.int = ...,
         restricted: _builtins.bool = ...,
         suspicions: _abc.Iterable[_builtins.str] | None = ...,
+        language: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        author: _builtins.str = ...,
+        sources: _abc.Iterable[Global___Place] | None = ...,
+        dense_similarity: _builtins.float = ...,
+        words_share: _builtins.float = ...,
+        rerank_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rerank_score", b"_rerank_score", "changed_at", b"changed_at", "metadata", b"metadata", "rerank_score", b"rerank_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "chunk_id", b"chunk_id", "document_id", b"document_id", "document_version", b"document_version", "end_offset", b"end_offset", "headings", b"headings", "metadata", b"metadata", "page", b"page", "restricted", b"restricted", "score", b"score", "source_id", b"source_id", "source_name", b"source_name", "start_offset", b"start_offset", "suspicions", b"suspicions", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rerank_score", b"_rerank_score", "author", b"author", "changed_at", b"changed_at", "chunk_id", b"chunk_id", "dense_similarity", b"dense_similarity", "document_id", b"document_id", "document_version", b"document_version", "end_offset", b"end_offset", "headings", b"headings", "kind", b"kind", "language", b"language", "metadata", b"metadata", "page", b"page", "rerank_score", b"rerank_score", "restricted", b"restricted", "score", b"score", "source_id", b"source_id", "source_name", b"source_name", "sources", b"sources", "start_offset", b"start_offset", "suspicions", b"suspicions", "text", b"text", "title", b"title", "uri", b"uri", "words_share", b"words_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rerank_score: _TypeAlias = _typing.Literal["rerank_score"]  # noqa: Y015
+    _WhichOneofArgType__rerank_score: _TypeAlias = _typing.Literal["_rerank_score", b"_rerank_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rerank_score) -> _WhichOneofReturnType__rerank_score | None: ...
+
+Global___Passage: _TypeAlias = Passage  # noqa: Y015
+
+@_typing.final
+class Place(_message.Message):
+    """A place where a passage stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHUNK_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
+    chunk_id: _builtins.str
+    document_id: _builtins.str
+    document_version: _builtins.int
+    source_id: _builtins.str
+    source_name: _builtins.str
+    title: _builtins.str
+    uri: _builtins.str
+    restricted: _builtins.bool
+    """True: not everybody in the tenant may read it."""
+    def __init__(
+        self,
+        *,
+        chunk_id: _builtins.str = ...,
+        document_id: _builtins.str = ...,
+        document_version: _builtins.int = ...,
+        source_id: _builtins.str = ...,
+        source_name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        restricted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_id", b"chunk_id", "document_id", b"document_id", "document_version", b"document_version", "restricted", b"restricted", "source_id", b"source_id", "source_name", b"source_name", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Passage: _TypeAlias = Passage  # noqa: Y015
+Global___Place: _TypeAlias = Place  # noqa: Y015

@@ -41,6 +41,11 @@ class RetrieveServiceStub:
                 request_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveRequest.SerializeToString,
                 response_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveResponse.FromString,
                 _registered_method=True)
+        self.GetPassages = channel.unary_unary(
+                '/tandem.retrieve.v1.RetrieveService/GetPassages',
+                request_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.SerializeToString,
+                response_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.FromString,
+                _registered_method=True)
 
 
 class RetrieveServiceServicer:
@@ -49,13 +54,25 @@ class RetrieveServiceServicer:
     """
 
     def Retrieve(self, request, context):
-        """Retrieve returns the best passages, best first.
+        """Retrieve returns the best passages, best first. What was not reranked in time comes behind,
+        in its fused order; a further search that fails or is late is left out.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
-        QUEUE_FULL when too many queries wait to be embedded; FAILED_PRECONDITION / NO_OTHER_INDEX;
-        PERMISSION_DENIED / ROLE_REQUIRED; UNAVAILABLE / INDEX_UNAVAILABLE, INDEX_CONFIG_UNAVAILABLE,
-        EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+        INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
+        PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+        INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPassages(self, request, context):
+        """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
+        that the caller may not read any more, are left out.
+
+        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +85,11 @@ def add_RetrieveServiceServicer_to_server(servicer, server):
                     servicer.Retrieve,
                     request_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveRequest.FromString,
                     response_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveResponse.SerializeToString,
+            ),
+            'GetPassages': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPassages,
+                    request_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.FromString,
+                    response_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -99,6 +121,33 @@ class RetrieveService:
             '/tandem.retrieve.v1.RetrieveService/Retrieve',
             tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveRequest.SerializeToString,
             tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.RetrieveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPassages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.retrieve.v1.RetrieveService/GetPassages',
+            tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.SerializeToString,
+            tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

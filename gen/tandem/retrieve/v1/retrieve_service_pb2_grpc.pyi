@@ -36,13 +36,21 @@ class RetrieveServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RetrieveServiceAsyncStub: ...
     Retrieve: _grpc.UnaryUnaryMultiCallable[_retrieve_service_pb2.RetrieveRequest, _retrieve_service_pb2.RetrieveResponse]
-    """Retrieve returns the best passages, best first.
+    """Retrieve returns the best passages, best first. What was not reranked in time comes behind,
+    in its fused order; a further search that fails or is late is left out.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
-    QUEUE_FULL when too many queries wait to be embedded; FAILED_PRECONDITION / NO_OTHER_INDEX;
-    PERMISSION_DENIED / ROLE_REQUIRED; UNAVAILABLE / INDEX_UNAVAILABLE, INDEX_CONFIG_UNAVAILABLE,
-    EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+    INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
+    PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+    INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+    """
+    GetPassages: _grpc.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetPassagesRequest, _retrieve_service_pb2.GetPassagesResponse]
+    """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
+    that the caller may not read any more, are left out.
+
+    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -53,13 +61,21 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Retrieve: _aio.UnaryUnaryMultiCallable[_retrieve_service_pb2.RetrieveRequest, _retrieve_service_pb2.RetrieveResponse]  # type: ignore[assignment]
-    """Retrieve returns the best passages, best first.
+    """Retrieve returns the best passages, best first. What was not reranked in time comes behind,
+    in its fused order; a further search that fails or is late is left out.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-    INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
-    QUEUE_FULL when too many queries wait to be embedded; FAILED_PRECONDITION / NO_OTHER_INDEX;
-    PERMISSION_DENIED / ROLE_REQUIRED; UNAVAILABLE / INDEX_UNAVAILABLE, INDEX_CONFIG_UNAVAILABLE,
-    EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+    INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
+    PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+    INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+    """
+    GetPassages: _aio.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetPassagesRequest, _retrieve_service_pb2.GetPassagesResponse]  # type: ignore[assignment]
+    """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
+    that the caller may not read any more, are left out.
+
+    Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
     """
 
 class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -73,13 +89,27 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieve_service_pb2.RetrieveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieve_service_pb2.RetrieveResponse, _abc.Awaitable[_retrieve_service_pb2.RetrieveResponse]]:
-        """Retrieve returns the best passages, best first.
+        """Retrieve returns the best passages, best first. What was not reranked in time comes behind,
+        in its fused order; a further search that fails or is late is left out.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
-        INVALID_FILTER; UNAUTHENTICATED / IDENTITY_MISSING; RESOURCE_EXHAUSTED /
-        QUEUE_FULL when too many queries wait to be embedded; FAILED_PRECONDITION / NO_OTHER_INDEX;
-        PERMISSION_DENIED / ROLE_REQUIRED; UNAVAILABLE / INDEX_UNAVAILABLE, INDEX_CONFIG_UNAVAILABLE,
-        EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
+        INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
+        PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+        INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPassages(
+        self,
+        request: _retrieve_service_pb2.GetPassagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieve_service_pb2.GetPassagesResponse, _abc.Awaitable[_retrieve_service_pb2.GetPassagesResponse]]:
+        """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
+        that the caller may not read any more, are left out.
+
+        Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE /
+        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE.
         """
 
 def add_RetrieveServiceServicer_to_server(servicer: RetrieveServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
