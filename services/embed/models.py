@@ -43,6 +43,10 @@ class Models:
         self._others = others
         self._loading: dict[str, asyncio.Task[Model]] = {}
 
+    def has(self, name: str) -> bool:
+        """Return whether the deployment names the model; "" is its own."""
+        return name in {"", self.own.name} or name in self._others
+
     async def of(self, name: str) -> Model:
         """Return a model by its name, "" is the deployment's own; who asks first waits until it is loaded.
 
@@ -51,7 +55,7 @@ class Models:
         """
         if name in {"", self.own.name}:
             return self.own
-        if name not in self._others:
+        if not self.has(name):
             raise ModelUnavailable("the deployment has no such model", model=name[:100])
         if name not in self._loading:
             self._loading[name] = asyncio.create_task(self._loaded(name))

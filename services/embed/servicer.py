@@ -24,6 +24,12 @@ class TooManyTexts(InvalidArgument):
     reason = "TOO_MANY_TEXTS"
 
 
+class ModelUnknown(InvalidArgument):
+    """The deployment has no such model."""
+
+    reason = "MODEL_UNKNOWN"
+
+
 class EmbedServicer(embed_service_pb2_grpc.EmbedServiceServicer):
     """Embeds texts ahead of documents."""
 
@@ -37,6 +43,8 @@ class EmbedServicer(embed_service_pb2_grpc.EmbedServiceServicer):
         texts = [text[:MAX_CHARACTERS] for text in request.texts]
         if not texts or not all(text.strip() for text in texts):
             raise EmptyText("every text must have a character that is not space")
+        if not self._models.has(request.model):
+            raise ModelUnknown("there is no such embedding model", model=request.model[:100])
         model = await self._models.of(request.model)
         vectors = await model.lanes.embed_queries(texts)
         return embed_service_pb2.EmbedResponse(

@@ -32,5 +32,8 @@ class GrpcQueryEmbedder:
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise EmbedderUnavailable("the embed service does not answer") from error
+            if model and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                # A query is checked before; the index is of a model that the deployment has no more.
+                raise EmbedderUnavailable("the embed service does not have the index's model", model=model) from error
             raise
         return Embedded(np.frombuffer(response.vectors[0].values, "<f4"), response.model)

@@ -50,8 +50,8 @@ class EmbedServiceServicer:
         """Embed embeds short texts, ahead of any document that waits. Texts of calls that
         arrive together are embedded together.
 
-        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS; RESOURCE_EXHAUSTED / QUEUE_FULL;
-        UNAVAILABLE / MODEL_UNAVAILABLE when the deployment does not have the model.
+        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+        QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,8 @@ class EmbedServiceStub:
     """Embed embeds short texts, ahead of any document that waits. Texts of calls that
     arrive together are embedded together.
 
-    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS; RESOURCE_EXHAUSTED / QUEUE_FULL;
-    UNAVAILABLE / MODEL_UNAVAILABLE when the deployment does not have the model.
+    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+    QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
     """
 
 @_typing.type_check_only
@@ -50,8 +50,8 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     """Embed embeds short texts, ahead of any document that waits. Texts of calls that
     arrive together are embedded together.
 
-    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS; RESOURCE_EXHAUSTED / QUEUE_FULL;
-    UNAVAILABLE / MODEL_UNAVAILABLE when the deployment does not have the model.
+    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+    QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
     """
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,8 +66,8 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         """Embed embeds short texts, ahead of any document that waits. Texts of calls that
         arrive together are embedded together.
 
-        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS; RESOURCE_EXHAUSTED / QUEUE_FULL;
-        UNAVAILABLE / MODEL_UNAVAILABLE when the deployment does not have the model.
+        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+        QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
         """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
