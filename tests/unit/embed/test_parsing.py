@@ -92,6 +92,15 @@ def test_a_value_a_line_is_json_too_and_a_broken_line_is_kept():
     assert parsed(b'{"a": 1}\n{broken\n{"a": 2}', "a.jsonl").text == "a: 1\n\n{broken\n\na: 2"
 
 
+def test_a_format_that_tells_the_kind_of_its_documents_says_so(make):
+    table, slides = make.xlsx(Prices=[["item", "price"], ["cup", 3]]), make.pptx("Plan")
+    mail, outline = parsed(MAIL, "a.eml"), b'{"agent": "hello?", "customer": "hello"}'
+    assert (parsed(table, "a.xlsx").kind, parsed(b"a,b\n1,2", "a.csv").kind) == ("table", "table")
+    assert (parsed(slides, "a.pptx").kind, parsed(outline, "a.json").kind) == ("slides", "text")
+    assert (mail.kind, mail.author) == ("mail", "Ada <ada@example.com>")
+    assert parsed(b"# Words", "a.md").kind == ""
+
+
 def test_mail_gives_headers_body_and_the_names_of_attachments():
     document = parsed(MAIL, "a.eml")
     assert document.title == "Café"
