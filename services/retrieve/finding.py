@@ -8,7 +8,8 @@ from services.common.analysis import language_of, stems_of
 from services.common.client import Outgoing
 from services.common.identity import Identity
 from services.retrieve.choice import IndexChoice
-from services.retrieve.domain.fusion import Reading, dense_share_of, fused
+from services.retrieve.domain.function_words import telling
+from services.retrieve.domain.fusion import Reading, dense_share_of, fused, language_by_words
 from services.retrieve.domain.hits import Chosen, Embedded, Found, Hit, Reader, Search, Section
 from services.retrieve.domain.query import Query
 from services.retrieve.domain.tuning import Tuning
@@ -84,14 +85,16 @@ class Finder:
         """Search with a query that is embedded, and fuse what is found."""
         of_words = reader.chosen.languages or self._languages.of_words
         language = language_of(query.text, of_words)
-        languages = [language] if language else of_words
-        stems = tuple(stems_of(query.text, languages))
+        stems = telling(stems_of(query.text, [language] if language else of_words), language)
         found, public = await self._readable_found(Search(reader, query, embedded, stems))
+        readable = [hit for hit in found.hits if hit.document_id in public]
         with stage(FUSE):
             share = tuning.dense_share
             if share is None:
-                share = dense_share_of(query.text, Reading(language, self._languages.model_reads))
-            hits = fused([hit for hit in found.hits if hit.document_id in public], stems, share)
+                # Too short to tell a language by, it is most likely in that of the passages that have its words.
+                reading = Reading(language or language_by_words(readable), self._languages.model_reads)
+                share = dense_share_of(query.text, reading)
+            hits = fused(readable, stems, share)
         DENSE_SHARE.observe(share)
         return Candidates(query.text, stems, found.index_version, embedded.model, share, hits, public)
 

@@ -151,8 +151,8 @@ class Searcher:
     ) -> tuple[Sequence[Passage], Distinct]:
         hits = current(interleaved(_searched(found)))
         with stage(DUPLICATES):
-            single = distinct(hits)
-        COLLAPSED.inc(len(hits) - len(single.hits))
+            single = distinct(hits, asked.query.enough)
+        COLLAPSED.inc(sum(map(len, single.copies.values())))
         passages = passages_of(single.hits, asked.query.top_k)
         sections = sections_of(passages) if asked.widen else []
         if sections:

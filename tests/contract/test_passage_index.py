@@ -109,16 +109,16 @@ async def test_what_matches_by_meaning_and_by_words_comes_first(store):
     assert {hit.chunk_id for hit in hits[1:3]} == {"words", "meaning"}
     found = {hit.chunk_id: hit for hit in hits}
     assert found["meaning"].similarity == pytest.approx(0.5**0.5, abs=1e-5)
-    assert (found["words"].similarity, found["meaning"].bm25) == (pytest.approx(0, abs=1e-5), 0)
+    assert (found["words"].similarity, found["meaning"].bm25) == (pytest.approx(0, abs=1e-5), None)
     assert found["both"].bm25 > 0
     assert found["words"].bm25 > 0
 
 
 async def test_what_only_words_have_found_has_its_similarity_too(store):
-    near = (row(f"near{number:03}", "alike", ordinal=number) for number in range(100))
+    near = (row(f"near{number:03}", "alike", ordinal=number) for number in range(60))
     await store.write(*near, row("word", "needle", dense=(axis(0) * 0.6 + axis(1) * 0.8)))
     found = {hit.chunk_id: hit for hit in await store.hits("needle")}
-    assert len(found) == 101
+    assert len(found) == 51
     assert found["word"].similarity == pytest.approx(0.6, abs=1e-5)
 
 
@@ -338,7 +338,7 @@ async def test_words_are_found_in_any_case_and_accent(store, text, query):
 async def test_as_many_chunks_come_as_passages_need(store):
     await store.write(*(row(f"c{number:03}", ordinal=number) for number in range(400)))
     # Of each leg: which of so many that are all alike it finds is its own affair.
-    assert 100 <= len(await store.found(top_k=1)) <= 200
+    assert 50 <= len(await store.found(top_k=1)) <= 100
     assert 300 <= len(await store.found(top_k=100)) <= 400
 
 

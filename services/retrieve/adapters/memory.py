@@ -49,9 +49,7 @@ class MemoryPassageIndex:
         limit = search.query.candidate_count
         by_words = _best({one: count for one, count in shared.items() if count}, limit)
         found = dict.fromkeys((*_best(similarity, limit), *by_words))
-        # As Milvus: what a full leg leaves out may share a word too.
-        unfound = 0.0 if len(by_words) < limit else None
-        bm25 = {one: shared[one] if one in by_words else unfound for one in found}
+        bm25 = {one: shared[one] if one in by_words else None for one in found}
         return Found(collection, [hit_of(one, readable[one], similarity[one], bm25[one]) for one in found])
 
     async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:

@@ -99,12 +99,8 @@ class MilvusPassageIndex:
                 await asyncio.sleep(_MAKING_SECONDS)
 
     async def _legs(self, collection: str, search: Search) -> tuple[Any, Any]:
-        dense, words = asyncio.ensure_future(self._dense(collection, search)), self._words(collection, search)
-        try:
-            # A leg that fails must not leave the other running.
-            return (await words, await dense)[::-1]
-        finally:
-            dense.cancel()
+        # Where one fails the other ends by itself: both have limits of seconds.
+        return await asyncio.gather(self._dense(collection, search), self._words(collection, search))
 
     async def _dense(self, collection: str, search: Search) -> Any:
         return await self._leg(collection, search, index.DENSE, search.embedded.vector, FIELDS)
@@ -149,10 +145,8 @@ class MilvusPassageIndex:
 def _united(dense: Any, words: Any, search: Search) -> list[Hit]:
     """Return each hit of either leg once, with the scores of both as far as they are known."""
     bm25 = {row[index.ID]: float(row["distance"]) for row in words}
-    # A leg that gave less than it was asked for has nothing more: what it did not find shares no word.
-    unfound = 0.0 if len(bm25) < search.query.candidate_count else None
     hits = {
-        row[index.ID]: hit_of(row[index.ID], row["entity"], float(row["distance"]), bm25.get(row[index.ID], unfound))
+        row[index.ID]: hit_of(row[index.ID], row["entity"], float(row["distance"]), bm25.get(row[index.ID]))
         for row in dense
     }
     for row in words:

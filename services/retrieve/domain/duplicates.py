@@ -25,13 +25,18 @@ class Distinct:
     copies: Mapping[str, Sequence[Hit]]
 
 
-def distinct(hits: Sequence[Hit]) -> Distinct:
-    """Return the hits, best first, without those that say nearly what a better one does."""
+def distinct(hits: Sequence[Hit], most: int) -> Distinct:
+    """Return the hits, best first, without those that say nearly what a better one does; at most `most`.
+
+    Comparing costs as much as searching does: what is not shown is not looked at.
+    """
     kept: list[Hit] = []
     copies: dict[str, list[Hit]] = {}
     shingles: list[frozenset[int]] = []
     by_prefix: defaultdict[int, list[int]] = defaultdict(list)
     for hit in hits:
+        if len(kept) == most:
+            break
         own = _shingles(hit.text.casefold().split())
         prefix = _prefix(own)
         near = dict.fromkeys(number for each in prefix for number in by_prefix[each])

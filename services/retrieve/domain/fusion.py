@@ -6,6 +6,7 @@ a leg that is sure of its hits is not drowned by one that guesses.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from services.retrieve.domain.pairs import pair_scores
 
 # Measured on cranfield, feedbackqa and xquad (read) and on piaf (not read): see ADR 30.
 READ_SHARE = 0.6
-UNREAD_SHARE = 0.2
+UNREAD_SHARE = 0.3
 EXACT_SHARE = 0.2
 # Of the words' leg: what words that stand together in query and passage count.
 PAIRS_SHARE = 0.15
@@ -23,6 +24,8 @@ _QUOTED = re.compile(r'"[^"]+"|«[^»]+»|“[^”]+”')
 # What names one thing: RMA-2041, 0x80070005, ERR_TIMEOUT, 10.2.0.7; in a longer question it is one word of many.
 _IDENTIFIER = re.compile(r"\S*(?:\d[\d.:/_-]*\d|[A-Za-z]\d|\d[A-Za-z]|\w_\w)\S*")
 _EXACT_WORDS = 4
+# Of the words' leg: enough for a majority.
+_TELLING_HITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ def _is_exact(query: str) -> bool:
     )
 
 
+def language_by_words(hits: Sequence[Hit]) -> str:
+    """Return the language of most of the hits that share the most with a query's words; "" where none tells."""
+    best = sorted((hit for hit in hits if hit.bm25), key=lambda hit: -(hit.bm25 or 0.0))[:_TELLING_HITS]
+    languages = Counter(hit.language for hit in best if hit.language)
+    return languages.most_common(1)[0][0] if languages else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Legs:
     """What each leg says of the same hits, from 0 to 1; all 0 where it found nothing."""
@@ -66,36 +76,31 @@ class Legs:
 
 
 def legs_of(hits: Sequence[Hit], stems: Sequence[str]) -> Legs:
-    """Return what the legs say of hits.
-
-    Of a hit that a leg did not find, it says the lowest that it says of any: it can be no more.
-    """
-    words = _normalised([hit.bm25 for hit in hits])
-    pairs = _normalised(list(pair_scores(stems, [hit.words for hit in hits])))
-    if any(pairs):
-        words = [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(words, pairs, strict=True)]
-    return Legs(_normalised([hit.similarity for hit in hits]), words)
+    """Return what the legs say of hits; of one that a leg did not find it says 0."""
+    return _legs_of(hits, stems, [hit.words.split() for hit in hits])
 
 
 def fused(hits: Sequence[Hit], stems: Sequence[str], dense_share: float) -> list[Hit]:
     """Return the hits of both legs, best first, with scores from 0 to 1 and their share of the query's stems."""
-    wanted = set(stems)
+    wanted, words = frozenset(stems), [hit.words.split() for hit in hits]
+    scores = _legs_of(hits, stems, words).scores(dense_share)
     scored = [
-        replace(hit, score=score, words_share=_share_of(wanted, hit))
-        for hit, score in zip(hits, legs_of(hits, stems).scores(dense_share), strict=True)
+        replace(hit, score=score, words_share=len(wanted.intersection(own)) / len(wanted) if wanted else 0.0)
+        for hit, own, score in zip(hits, words, scores, strict=True)
     ]
     # Ties are broken so that the same search always gives the same order.
     return sorted(scored, key=lambda hit: (-hit.score, hit.document_id, hit.ordinal, hit.chunk_id))
 
 
-def _normalised(scores: Sequence[float | None]) -> list[float]:
+def _legs_of(hits: Sequence[Hit], stems: Sequence[str], words: Sequence[Sequence[str]]) -> Legs:
+    by_words = _normalised([hit.bm25 or 0.0 for hit in hits])
+    pairs = _normalised(pair_scores(stems, words))
+    if any(pairs):
+        by_words = [(1 - PAIRS_SHARE) * one + PAIRS_SHARE * other for one, other in zip(by_words, pairs, strict=True)]
+    return Legs(_normalised([hit.similarity or 0.0 for hit in hits]), by_words)
+
+
+def _normalised(scores: Sequence[float]) -> list[float]:
     """Return scores as shares of the highest; what is under 0 is 0."""
-    known = [score for score in scores if score is not None]
-    highest, lowest = max(known, default=0.0), min(known, default=0.0)
-    if highest <= 0:
-        return [0.0] * len(scores)
-    return [max(lowest if score is None else score, 0.0) / highest for score in scores]
-
-
-def _share_of(wanted: set[str], hit: Hit) -> float:
-    return len(wanted.intersection(hit.words.split())) / len(wanted) if wanted else 0.0
+    highest = max(scores, default=0.0)
+    return [max(score, 0.0) / highest for score in scores] if highest > 0 else [0.0] * len(scores)

@@ -15,13 +15,13 @@ SATURATION = 1.2
 Pair = tuple[str, str]
 
 
-def pair_scores(stems: Sequence[str], passages: Sequence[str]) -> list[float]:
-    """Return a score for each passage, given as stems between spaces; 0 where no pair stands together."""
+def pair_scores(stems: Sequence[str], passages: Sequence[Sequence[str]]) -> list[float]:
+    """Return a score for each passage, given as its stems; 0 where no pair stands together."""
     pairs = [pair for pair in dict.fromkeys(pairwise(stems)) if pair[0] != pair[1]]
     if not pairs:
         return [0.0] * len(passages)
     wanted = frozenset(pairs)
-    counts = [Counter(pair for pair in pairwise(words.split()) if pair in wanted) for words in passages]
+    counts = [Counter(pair for pair in pairwise(words) if pair in wanted) for words in passages]
     rarity = {pair: _rarity(sum(pair in count for count in counts), len(passages)) for pair in pairs}
     return [sum(_saturated(times, rarity[pair]) for pair, times in count.items()) for count in counts]
 

@@ -18,9 +18,11 @@ MAX_FILTER_CHARACTERS = 8000
 MAX_CHUNK_IDS = 100
 MAX_CHUNK_ID_CHARACTERS = 64
 
-# What merging neighbours may take away is fetched on top, from each leg.
-CANDIDATES_PER_PASSAGE = 3
-MIN_CANDIDATES = 100
+# What merging neighbours may take away is fetched on top.
+HITS_PER_PASSAGE = 3
+MIN_HITS = 30
+# Of each leg: ranking by both needs more of them than are shown.
+MIN_CANDIDATES = 50
 
 # Cleaning costs time by the character, so what is this much too long is refused as it came.
 _MAX_RAW_CHARACTERS = 10 * MAX_QUERY_CHARACTERS
@@ -112,9 +114,14 @@ class Query:
     filter: Filter
 
     @property
+    def enough(self) -> int:
+        """How many hits `top_k` passages are made of at most."""
+        return max(MIN_HITS, HITS_PER_PASSAGE * self.top_k)
+
+    @property
     def candidate_count(self) -> int:
-        """How many chunks to fetch of each leg so that `top_k` passages remain."""
-        return max(MIN_CANDIDATES, CANDIDATES_PER_PASSAGE * self.top_k)
+        """How many chunks to fetch of each leg."""
+        return max(MIN_CANDIDATES, self.enough)
 
 
 def query_of(text: str, top_k: int, wanted: Filter) -> Query:

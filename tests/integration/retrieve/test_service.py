@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pymilvus import MilvusException
 from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 from tandem.retrieve.v1 import retrieve_service_pb2_grpc
+from tandem.retrieve.v1 import tuning_service_pb2 as tuning_pb
 
 from services.cli import parts
 from services.common import index
@@ -240,10 +241,10 @@ class Unloaded:
         self._client = client
         self._loaded = False
 
-    async def hybrid_search(self, *args, **kwargs):
+    async def search(self, *args, **kwargs):
         if not self._loaded:
             raise MilvusException(101, "collection not loaded")
-        return await self._client.hybrid_search(*args, **kwargs)
+        return await self._client.search(*args, **kwargs)
 
     async def load_collection(self, *args, **kwargs):
         await self._client.load_collection(*args, **kwargs)
@@ -307,3 +308,55 @@ async def eventually(service):
                 if error.code() != grpc.StatusCode.UNAVAILABLE:
                     raise
             await asyncio.sleep(0.1)
+
+
+async def test_passages_are_read_again_until_they_may_not_be(service, milvus_uri, manifest):
+    reader = Identity("again", "user:r", ("everyone",), EVERY_ROLE)
+    await write(milvus_uri, manifest, "again", [passage_row("again-1", "one"), passage_row("again-2", "two")])
+    request = pb.GetPassagesRequest(chunk_ids=["again-2", "none", "again-1"])
+    answer = await service.call(service.stub.GetPassages, request, reader)
+    assert [one.text for one in answer.passages] == ["two", "one"]
+    await manifest.put("again", "doc-again-2", "user:other")
+    answer = await service.call(service.stub.GetPassages, request, reader)
+    assert [one.chunk_id for one in answer.passages] == ["again-1"]
+    newcomer = replace(reader, tenant_id="again-nobody")
+    assert (await service.call(service.stub.GetPassages, request, newcomer)).index_version == ""
+
+
+async def test_a_section_is_read_from_the_index(service, milvus_uri, manifest):
+    reader = Identity("wide", "user:r", ("everyone",), EVERY_ROLE)
+    chunks = [
+        passage_row(
+            f"wide-{number}",
+            f"part {number} ",
+            document_id="wide-d",
+            ordinal=number,
+            start_offset=number * 7,
+            end_offset=number * 7 + 7,
+            section_first=0,
+            section_last=3,
+        )
+        for number in range(4)
+    ]
+    await write(milvus_uri, manifest, "wide", chunks)
+    (passage,) = (await service.retrieve("part 2", reader, top_k=1, widen=True)).passages
+    assert passage.text == "part 0 part 1 part 2 part 3 "
+    assert (passage.start_offset, passage.end_offset) == (0, 28)
+
+
+async def test_a_tuning_is_obeyed_as_soon_as_it_is_put(service, milvus_uri, manifest):
+    reader = Identity("tuned", "user:r", ("everyone",), EVERY_ROLE)
+    rows = [
+        passage_row("tuned-1", "red kettle", source_name="Wiki"),
+        passage_row("tuned-2", "red pot", source_name="Drive"),
+    ]
+    await write(milvus_uri, manifest, "tuned", rows)
+    assert (await service.retrieve("red kettle", reader)).passages[0].chunk_id == "tuned-1"
+    weights = [tuning_pb.SourceWeight(source="Drive", weight=100)]
+    put = tuning_pb.PutTuningRequest(tuning=tuning_pb.Tuning(source_weights=weights))
+    assert (await service.call(service.tuning.PutTuning, put, reader)).tuning.version == 1
+    answer = await service.retrieve("red kettle", reader)
+    assert (answer.passages[0].chunk_id, answer.tuning_version) == ("tuned-2", 1)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await service.call(service.tuning.PutTuning, put, reader)
+    assert (raised.value.code(), reason_of(raised.value)) == (grpc.StatusCode.FAILED_PRECONDITION, "TUNING_CHANGED")

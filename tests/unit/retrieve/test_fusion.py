@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.retrieve.domain.function_words import telling
 from services.retrieve.domain.fusion import (
     EXACT_SHARE,
     READ_SHARE,
@@ -9,6 +10,7 @@ from services.retrieve.domain.fusion import (
     Reading,
     dense_share_of,
     fused,
+    language_by_words,
 )
 from services.retrieve.domain.pairs import pair_scores
 from tests.unit.retrieve.rows import hit
@@ -58,9 +60,26 @@ def test_where_one_leg_found_nothing_the_other_decides_alone():
     assert [one.document_id for one in fused(meaning, ["z"], 0.1)] == ["b", "a"]
 
 
-def test_what_a_full_leg_left_out_counts_as_its_lowest():
-    hits = [hit("a", 0, similarity=0.5, bm25=4.0), hit("b", 0, similarity=0.5, bm25=2.0), hit("c", 0, similarity=0.5)]
-    assert [round(one.score, 3) for one in fused(hits, ["z"], 0.0)] == [1.0, 0.5, 0.5]
+def test_what_a_leg_did_not_find_it_says_nothing_for():
+    hits = [hit("a", 0, similarity=0.5, bm25=4.0), hit("b", 0, similarity=0.5), hit("c", 0, bm25=2.0)]
+    assert [(one.document_id, one.score) for one in fused(hits, ["z"], 0.6)] == [("a", 1.0), ("b", 0.6), ("c", 0.2)]
+
+
+def test_a_query_too_short_to_tell_is_in_the_language_of_the_passages_with_its_words():
+    french = [hit(f"f{n}", 0, language="fr", bm25=2.0) for n in range(7)]
+    english = [hit(f"e{n}", 0, language="en", bm25=1.0) for n in range(20)]
+    near = [hit(f"n{n}", 0, language="en", similarity=0.9) for n in range(20)]
+    assert language_by_words([*english, *near, *french]) == "fr"
+    assert language_by_words(near) == ""
+    assert language_by_words([hit("a", 0, bm25=1.0)]) == ""
+
+
+def test_function_words_are_not_searched_for_unless_there_is_nothing_else():
+    assert telling(["what", "is", "the", "warranti", "of", "it"], "en") == ("warranti",)
+    assert telling(["quel", "est", "le", "delai"], "fr") == ("delai",)
+    assert telling(["to", "be", "or", "not", "to", "be"], "en") == ("to", "be", "or", "not", "to", "be")
+    assert telling(["was", "ist", "das"], "de") == ("was", "ist", "das")
+    assert telling(["is", "est"], "") == ("is", "est")
 
 
 def test_hits_that_are_alike_come_in_the_same_order_every_time():
@@ -84,17 +103,21 @@ def test_a_hit_says_which_share_of_the_querys_stems_it_has():
 
 def test_words_that_stand_together_as_in_the_query_count_more():
     together, apart, reversed_, none = pair_scores(
-        ["new", "york", "time"], ["in new york today", "york is new here", "york new", "other words"]
+        ["new", "york", "time"], _split("in new york today", "york is new here", "york new", "other words")
     )
     assert together > 0
     assert (apart, reversed_, none) == (0, 0, 0)
 
 
 def test_a_pair_that_few_candidates_have_counts_more():
-    rare, common = pair_scores(["a", "b", "c"], ["a b", "b c", "b c", "b c"])[:2]
+    rare, common = pair_scores(["a", "b", "c"], _split("a b", "b c", "b c", "b c"))[:2]
     assert rare > common
 
 
 @pytest.mark.parametrize("stems", [[], ["one"], ["same", "same"]])
 def test_a_query_without_two_words_has_no_pairs(stems):
-    assert pair_scores(stems, ["one same same", ""]) == [0, 0]
+    assert pair_scores(stems, _split("one same same", "")) == [0, 0]
+
+
+def _split(*texts):
+    return [text.split() for text in texts]

@@ -1,5 +1,6 @@
 """The servicer reads requests and writes answers, on the memory adapters."""
 
+import asyncio
 import contextvars
 
 import pytest
@@ -10,8 +11,14 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as pb
 from services.common import index
 from services.common.access import EVERY_ROLE
 from services.common.identity import Identity, IdentityMissing, set_caller
-from services.retrieve.adapters.memory import MemoryPassageIndex, MemoryQueryEmbedder, MemoryReadership
-from services.retrieve.domain.query import InvalidFilter
+from services.retrieve.adapters.memory import (
+    MemoryPassageIndex,
+    MemoryQueryEmbedder,
+    MemoryReadership,
+    MemoryReranker,
+)
+from services.retrieve.domain.query import InvalidChunkIds, InvalidFilter, InvalidSteps
+from services.retrieve.ports import EmbedderUnavailable
 from tests.unit.retrieve.faces import faces_of
 from tests.unit.retrieve.rows import row
 
@@ -208,3 +215,149 @@ async def test_a_passage_carries_the_suspicions_of_all_its_hits(passages):
 
 def withheld():
     return REGISTRY.get_sample_value("tandem_retrieve_hits_withheld_total")
+
+
+LONG = "the quick brown fox jumps over the lazy dog and then it sleeps all day long"
+
+
+async def test_what_stands_in_two_documents_is_shown_once_with_both_places(passages):
+    passages.upsert(
+        COLLECTION,
+        [
+            row("one", LONG, dense=EMBEDDER.vector_of("words")),
+            row("two", LONG, source_id="src-2", source_name="Drive", uri="file:///copy", readers=["user:ada"]),
+            row("secret", LONG, readers=["user:ada"]),
+        ],
+    )
+    passages.readership.readers["acme", "doc-secret"] = frozenset({"user:bob"})
+    (passage,) = (await found(passages)).values()
+    (place,) = passage.sources
+    assert (passage.document_id, passage.restricted) == ("doc-one", False)
+    assert (place.document_id, place.source_id, place.source_name) == ("doc-two", "src-2", "Drive")
+    assert (place.chunk_id, place.uri, place.title, place.restricted) == ("two", "file:///copy", "Title", True)
+
+
+async def test_a_passage_says_how_near_it_is_and_what_it_is(passages):
+    facts = {"language": "fr", "kind": "mail", "author": "Ada"}
+    passages.upsert(COLLECTION, [row("one", "words and more", dense=EMBEDDER.vector_of("words"), **facts)])
+    (passage,) = (await found(passages)).values()
+    assert (passage.language, passage.kind, passage.author) == ("fr", "mail", "Ada")
+    assert passage.dense_similarity == pytest.approx(1, abs=1e-5)
+    assert passage.words_share == 1
+    assert not passage.HasField("rerank_score")
+
+
+async def test_kinds_and_authors_are_read_from_the_request(passages):
+    passages.upsert(COLLECTION, [row("mail", kind="mail", author="Ada"), row("chat", kind="chat", author="Bob")])
+    assert set(await found(passages, filter=pb.RetrieveFilter(kinds=["mail"]))) == {"mail"}
+    assert set(await found(passages, filter=pb.RetrieveFilter(authors=["Bob"]))) == {"chat"}
+    with pytest.raises(InvalidFilter):
+        await found(passages, filter=pb.RetrieveFilter(kinds=["a\nb"]))
+
+
+async def test_a_widened_passage_has_its_section_without_what_may_not_be_read(passages):
+    chunks = [
+        row(
+            f"c{number}",
+            f"part {number} ",
+            document_id="d",
+            ordinal=number,
+            start_offset=number * 7,
+            end_offset=number * 7 + 7,
+            section_first=0,
+            section_last=3,
+            dense=EMBEDDER.vector_of(f"part {number}"),
+        )
+        for number in range(4)
+    ]
+    filler = [row(f"f{number}", f"filler words {number}", dense=EMBEDDER.vector_of("words")) for number in range(3)]
+    passages.upsert(COLLECTION, [*chunks, *filler])
+    wanted = pb.RetrieveRequest(query="part 2", top_k=1)
+    (plain,) = (await retrieve(passages, wanted)).passages
+    wanted.widen = True
+    (wide,) = (await retrieve(passages, wanted)).passages
+    assert (plain.text, plain.start_offset, plain.end_offset) == ("part 2 ", 14, 21)
+    assert (wide.text, wide.start_offset, wide.end_offset) == ("part 0 part 1 part 2 part 3 ", 0, 28)
+    assert wide.chunk_id == "c2"
+    passages.readership.readers["acme", "d"] = frozenset()
+    assert "part" not in str((await retrieve(passages, wanted)).passages)
+
+
+async def test_a_question_that_compares_is_searched_for_each_and_says_so(passages):
+    passages.upsert(
+        COLLECTION,
+        [
+            row("reef", "An island in the east.", title="Long Reef", words="island east"),
+            row("vasa", "An island in the west.", title="Vasa Island", words="island west"),
+        ],
+    )
+    request = pb.RetrieveRequest(query="Are Vasa Island and Long Reef in the same country?")
+    answer = await retrieve(passages, request)
+    assert list(answer.searches) == [request.query, "Vasa Island", "Long Reef"]
+    request.steps = 1
+    assert list((await retrieve(passages, request)).searches) == [request.query]
+    request.steps = -1
+    with pytest.raises(InvalidSteps):
+        await retrieve(passages, request)
+
+
+async def test_a_further_search_that_fails_or_is_late_is_left_out(passages):
+    passages.upsert(COLLECTION, [row("one")])
+    request = pb.RetrieveRequest(query="Who is older, Mia Lund or Bo Ek?")
+
+    class Failing(MemoryQueryEmbedder):
+        async def embed(self, text, call):
+            if text == "Bo Ek":
+                raise EmbedderUnavailable("away")
+            if text == "Mia Lund" and late:
+                await asyncio.sleep(60)
+            return await super().embed(text, call)
+
+    set_caller(ADA)
+    for late, searches in [(False, [request.query, "Mia Lund"]), (True, [request.query])]:
+        servicer = faces_of(Failing(8), passages, passages.readership).retrieve
+        answer = await servicer.Retrieve(request, Hurried() if late else Call())
+        assert list(answer.searches) == searches
+        assert len(answer.passages) == 1
+
+
+class Hurried:
+    """A call that has a tenth of a second left."""
+
+    def time_remaining(self):
+        return 0.1
+
+
+async def test_a_rerankers_order_is_shown_with_its_scores(passages):
+    passages.upsert(
+        COLLECTION, [row("far", "red kettle"), row("near", "green", dense=EMBEDDER.vector_of("red kettle"))]
+    )
+    set_caller(ADA)
+    servicer = faces_of(EMBEDDER, passages, passages.readership, reranker=MemoryReranker()).retrieve
+    answer = await servicer.Retrieve(pb.RetrieveRequest(query="red kettle"), Call())
+    assert [one.chunk_id for one in answer.passages] == ["far", "near"]
+    assert [one.rerank_score for one in answer.passages] == [1.0, 0.0]
+    assert answer.reranked == 2
+
+
+async def test_passages_are_read_again_in_the_order_asked_by_who_may_still_read_them(passages):
+    passages.upsert(
+        COLLECTION,
+        [row("a", "first", document_id="d"), row("b", "second", document_id="d", ordinal=1), row("gone")],
+    )
+    passages.readership.readers["acme", "doc-gone"] = frozenset({"user:bob"})
+    answer = await read(passages, "b", "gone", "none", "a", "b")
+    assert [(one.chunk_id, one.text) for one in answer.passages] == [("b", "second"), ("a", "first")]
+    assert answer.index_version == COLLECTION
+    assert not (await read(passages, "a", identity=Identity("rival", "user:x", ("everyone",), EVERY_ROLE))).passages
+
+
+@pytest.mark.parametrize("ids", [[], ["x"] * 101, [""], ["x" * 65], ["a\nb"]])
+async def test_ids_that_no_chunk_can_have_are_refused(passages, ids):
+    with pytest.raises(InvalidChunkIds):
+        await read(passages, *ids)
+
+
+async def read(memory, *chunk_ids, identity=ADA):
+    set_caller(identity)
+    return await servicer_of(memory).GetPassages(pb.GetPassagesRequest(chunk_ids=chunk_ids), Call())
