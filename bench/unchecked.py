@@ -40,8 +40,9 @@ from services.gateway.servicer.answers import GatewayServicer, Methods, Oversigh
 from services.gateway.servicer.witness import Witness
 from services.retrieve.adapters import milvus
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
-from services.retrieve.adapters.memory import MemoryTunings
-from services.retrieve.finding import Finder, Languages
+from services.retrieve.adapters.memory import MemoryConfigurations, MemoryTunings
+from services.retrieve.choice import IndexChoice
+from services.retrieve.finding import Finder, Languages, Sight
 from services.retrieve.reranking import Reranking
 from services.retrieve.searching import Searcher
 from services.retrieve.servicer import RetrieveServicer
@@ -126,7 +127,8 @@ async def _serve_retrieve(address: str, embed: str, milvus_uri: str) -> None:
     async with open_channel(embed) as channel:
         index = milvus.MilvusPassageIndex(client)
         languages = Languages(("en", "fr"), ("en",))
-        finder = Finder(GrpcQueryEmbedder(channel), index, Everything(), Outgoing(signer), languages)
+        sight = Sight(IndexChoice(MemoryConfigurations()), Everything())
+        finder = Finder(GrpcQueryEmbedder(channel), index, sight, Outgoing(signer), languages)
         servicer = RetrieveServicer(finder, Searcher(finder, MemoryTunings(), Reranking(None, 1.0), lambda: 0))
         server = grpc.aio.server(interceptors=[RpcInterceptor(signed_by(signer.verify))], options=OPTIONS)
         retrieve_rpc.add_RetrieveServiceServicer_to_server(servicer, server)

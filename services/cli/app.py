@@ -14,6 +14,7 @@ from services.cli.verbs import (
     documents,
     erase,
     evaluation,
+    index,
     kept_sets,
     people,
     platform,
@@ -99,6 +100,13 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "history": tune.history,
     },
     "tenant": {"placement": tenant.placement, "move": tenant.move},
+    "index": {
+        "show": index.show,
+        "build": index.build,
+        "switch": index.switch,
+        "revert": index.revert,
+        "drop": index.drop,
+    },
     "tuning": {
         "show": tuning.show,
         "set": tuning.change,
@@ -123,6 +131,7 @@ HELP = {
     "eval": "How good searches and answers are.",
     "tune": "Rerankers, trained from what is known.",
     "tenant": "The tenant as a whole.",
+    "index": "How the tenant's index is made.",
     "tuning": "How searches rank.",
 }
 

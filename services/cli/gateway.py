@@ -15,7 +15,12 @@ from tandem.gateway.v1 import (
     gateway_service_pb2_grpc,
 )
 from tandem.generate.v1 import generate_service_pb2_grpc
-from tandem.ingest.v1 import ingest_service_pb2_grpc, placement_service_pb2_grpc, secret_service_pb2_grpc
+from tandem.ingest.v1 import (
+    index_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    placement_service_pb2_grpc,
+    secret_service_pb2_grpc,
+)
 from tandem.retrieve.v1 import tuning_service_pb2_grpc as search_tuning_pb2_grpc
 from tandem.tune.v1 import evaluation_service_pb2_grpc, tuning_service_pb2_grpc
 
@@ -58,6 +63,7 @@ class Gateway:
         self.erasures = erasure_service_pb2_grpc.ErasureServiceStub(channel)
         self.sources = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.placement = placement_service_pb2_grpc.PlacementServiceStub(channel)
+        self.index = index_service_pb2_grpc.IndexServiceStub(channel)
         self.secrets = secret_service_pb2_grpc.SecretServiceStub(channel)
         self.adapters = generate_service_pb2_grpc.AdapterServiceStub(channel)
         self.tuning = search_tuning_pb2_grpc.TuningServiceStub(channel)

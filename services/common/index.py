@@ -1,4 +1,4 @@
-"""The passage index as `embed` writes and `retrieve` reads it: one Milvus collection a tenant.
+"""The passage index as `embed` writes and `retrieve` reads it: one Milvus collection a tenant and configuration.
 
 This is a contract between the two, as a proto is; changing it means a new collection beside
 the old one.
@@ -45,6 +45,7 @@ MAX_READER_BYTES = 256
 MAX_SUSPICIONS = 8
 MAX_SUSPICION_BYTES = 64
 MAX_AUTHOR_BYTES = 400
+_DIGITS = 16
 # The words come stemmed and folded: see services/common/analysis.py.
 ANALYZER = {"tokenizer": "whitespace"}
 
@@ -54,22 +55,38 @@ BM25 = {"bm25_k1": 0.9, "bm25_b": 0.4}
 Row = dict[str, object]
 
 
-def collection_of(tenant_id: str, config: str, schema_version: int = SCHEMA_VERSION) -> str:
+def collection_of(tenant_id: str, config: str) -> str:
     """Return the name of a tenant's collection for a configuration of its index.
 
-    That is the configuration's digest, see services/common/index_config.py, or for the
-    deployment's default the embedding model's name.
+    That is the index's key, see services/common/indexes.py, or for the deployment's default the
+    embedding model's name.
+    """
+    digest = hashlib.sha256(f"{config}\0{SCHEMA_VERSION}".encode()).hexdigest()[:_DIGITS]
+    return f"{_prefix_of(tenant_id)}{digest}"
+
+
+def is_collection_of(tenant_id: str, name: str) -> bool:
+    """Return whether a collection of that name is the tenant's, whatever its configuration."""
+    prefix = _prefix_of(tenant_id)
+    # Another tenant's id may begin with all of the prefix, but then its collections have longer names.
+    return name.startswith(prefix) and len(name) == len(prefix) + _DIGITS
+
+
+def _prefix_of(tenant_id: str) -> str:
+    """Return how the names of a tenant's collections begin.
+
     Milvus allows letters, digits and underscores, so the tenant's id is made safe and
     followed by a digest that keeps different ids apart.
     """
     safe = re.sub(r"\W", "_", tenant_id, flags=re.ASCII)[:60]
-    digest = hashlib.sha256(f"{tenant_id}\0{config}\0{schema_version}".encode()).hexdigest()[:16]
-    return f"t_{safe}_{digest}"
+    return f"t_{safe}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:_DIGITS]}_"
 
 
-def former_collections_of(tenant_id: str, config: str) -> list[str]:
-    """Return the names that a tenant's collection had under older schemas."""
-    return [collection_of(tenant_id, config, version) for version in range(1, SCHEMA_VERSION)]
+def former_collections_of(tenant_id: str, model: str) -> list[str]:
+    """Return the names that a tenant's collection had under older schemas, which had one a model."""
+    safe = re.sub(r"\W", "_", tenant_id, flags=re.ASCII)[:60]
+    digests = (hashlib.sha256(f"{tenant_id}\0{model}\0{version}".encode()).hexdigest() for version in (1, 2))
+    return [f"t_{safe}_{digest[:_DIGITS]}" for digest in digests]
 
 
 def literal(value: str | float | list[str]) -> str:

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from services.common.bus import Record
 from services.common.errors import Unavailable
 from services.common.telemetry import RECORD_FAILED, extract, failing, tracer
-from services.embed.domain import Change, Failed, InvalidRecord, Outcome, newest
+from services.embed.domain import Change, Failed, InvalidRecord, Result, newest
 from services.embed.metrics import DEAD_LETTERS, DOCUMENTS
 from services.embed.records import change_of, dead_letter, indexed_record
 
@@ -36,9 +36,9 @@ class Sender(Protocol):
 
 
 class Indexing(Protocol):
-    """Makes the index say what changes say; see Indexer and PlacedIndexer."""
+    """Makes tenants' indexes say what changes say; see PlacedIndexer."""
 
-    async def index(self, changes: Sequence[Change]) -> list[Outcome | None]:
+    async def index(self, changes: Sequence[Change]) -> list[Result]:
         """Return what became of each change; raise Unavailable where trying again may help."""
 
     async def withdraw(self, change: Change) -> None:
@@ -68,10 +68,10 @@ class DocumentConsumer:
         """
         with contextlib.ExitStack() as spans:
             work, told = self._decoded(records, spans)
-            outcomes = await self._index([one.change for one in work])
-            for one, outcome in zip(work, outcomes, strict=True):
+            results = await self._index([one.change for one in work])
+            for one, result in zip(work, results, strict=True):
                 with trace.use_span(one.span, record_exception=False, set_status_on_exception=False), failing(one.span):
-                    told.extend(self._told(one, outcome))
+                    told.extend(self._told(one, result))
             if told:
                 await self._sender.send(told)
 
@@ -91,7 +91,7 @@ class DocumentConsumer:
         kept = newest(changes)
         return [_work(change, sources[id(change)], spans) for change in kept], dead
 
-    async def _index(self, changes: Sequence[Change]) -> list[Outcome | None]:
+    async def _index(self, changes: Sequence[Change]) -> list[Result]:
         try:
             return await self._patiently(changes)
         except Unavailable:
@@ -101,7 +101,7 @@ class DocumentConsumer:
             log.exception("batch_failed", documents=len(changes))
         return [await self._index_alone(change) for change in changes]
 
-    async def _index_alone(self, change: Change) -> Outcome | None:
+    async def _index_alone(self, change: Change) -> Result:
         fault = ""
         for _ in range(ATTEMPTS_ALONE):
             try:
@@ -112,7 +112,7 @@ class DocumentConsumer:
                 fault = type(error).__name__
                 log.exception(RECORD_FAILED, tenant=change.tenant_id, document=change.document_id)
         await self._withdraw(change)
-        return Failed(change.version, INTERNAL, f"indexing failed: {fault}")
+        return Result(Failed(change.version, INTERNAL, f"indexing failed: {fault}"))
 
     async def _withdraw(self, change: Change) -> None:
         """Remove what an unforeseen fault left; a part that is away is waited for, so that nothing stale stays."""
@@ -123,7 +123,7 @@ class DocumentConsumer:
         except Exception:
             log.exception("withdraw_failed", tenant=change.tenant_id, document=change.document_id)
 
-    async def _patiently(self, changes: Sequence[Change]) -> list[Outcome | None]:
+    async def _patiently(self, changes: Sequence[Change]) -> list[Result]:
         patient = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(0.2, 3),
@@ -133,13 +133,14 @@ class DocumentConsumer:
         )
         return await patient(self._indexer.index, changes)
 
-    def _told(self, one: _Work, outcome: Outcome | None) -> Iterator[Record]:
+    def _told(self, one: _Work, result: Result) -> Iterator[Record]:
+        outcome = result.outcome
         kind = type(outcome).__name__.lower() if outcome else "superseded"
         DOCUMENTS.labels(kind).inc()
         one.span.set_attribute("tandem.outcome", kind)
         if outcome is None:
             return
-        yield indexed_record(one.change, outcome, self._now())
+        yield indexed_record(one.change, outcome, result.beside, self._now())
         if isinstance(outcome, Failed):
             log.warning(
                 RECORD_FAILED, tenant=one.change.tenant_id, document=one.change.document_id, reason=outcome.reason

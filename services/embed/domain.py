@@ -151,6 +151,22 @@ class Failed:
 Outcome = Indexed | Deleted | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What became of a change in the index beside the live one, which has that key."""
+
+    key: str
+    outcome: Indexed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a change: in the live index, None where a newer one is on its way; and in the other, if any."""
+
+    outcome: Outcome | None
+    beside: Beside | None = None
+
+
 class DocumentRejected(Exception):
     """The document can never be indexed as it is; the message holds no text of it."""
 

@@ -47,7 +47,7 @@ class PlaceServicer(embed_service_pb2_grpc.PlaceServiceServicer):
         placement = await self._placements.now(identity)
         if not placement.emptiable or request.place != placement.other_place:
             raise PlaceInUse("the place may still be used", place=request.place)
-        removed = await self._indexes.of(identity, request.place).drop(identity)
+        removed = await self._indexes.drop(identity, request.place)
         return embed_service_pb2.EmptyPlaceResponse(removed=removed)
 
 
@@ -67,4 +67,4 @@ class ErasureServicer(erasure_service_pb2_grpc.ErasureServiceServicer):
 
     async def _everywhere(self, identity: Identity) -> int:
         """Drop what the tenant has in every place that it may be in, wherever it is said to be now."""
-        return sum([await self._indexes.of(identity, place).drop(identity) for place in self._indexes.names(identity)])
+        return sum([await self._indexes.drop(identity, place) for place in self._indexes.names(identity)])

@@ -55,11 +55,15 @@ class _Waiting:
 
 
 class Lanes:
-    """Feeds a model from two lanes; it computes in one thread, one batch at a time."""
+    """Feeds a model from two lanes; it computes in one thread, one batch at a time.
 
-    def __init__(self, embedder: Embedder, limits: LaneLimits) -> None:
+    Models that have one `turn` take turns, batch by batch: each computes with every core.
+    """
+
+    def __init__(self, embedder: Embedder, limits: LaneLimits, turn: asyncio.Lock | None = None) -> None:
         self._embedder = embedder
         self._limits = limits
+        self._turn = turn or asyncio.Lock()
         self._queries: deque[_Waiting] = deque()
         self._documents: Rotation[list[_Waiting]] = Rotation()
         self._arrived = asyncio.Event()
@@ -125,17 +129,18 @@ class Lanes:
         BATCH_TEXTS.labels(lane).observe(len(batch))
         loop = asyncio.get_running_loop()
         try:
-            with EMBED_SECONDS.labels(lane).time():
-                vectors = await loop.run_in_executor(thread, self._embedder.embed, [item.text for item in batch])
+            async with self._turn:
+                with EMBED_SECONDS.labels(lane).time():
+                    vectors = await loop.run_in_executor(thread, self._embedder.embed, [item.text for item in batch])
             _settle(batch, vectors)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it; the lanes go on
             _fail(batch, error)
 
 
 @asynccontextmanager
-async def open_lanes(embedder: Embedder, limits: LaneLimits) -> AsyncIterator[Lanes]:
+async def open_lanes(embedder: Embedder, limits: LaneLimits, turn: asyncio.Lock | None = None) -> AsyncIterator[Lanes]:
     """Give lanes that run."""
-    lanes = Lanes(embedder, limits)
+    lanes = Lanes(embedder, limits, turn)
     running = asyncio.create_task(lanes.run())
     try:
         yield lanes

@@ -9,7 +9,17 @@ from tandem.embed.v1 import events_pb2
 from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common.bus import DOCUMENTS_DEAD, DOCUMENTS_INDEXED, Record, key_of, traced
-from services.embed.domain import Change, Chunking, Deleted, Failed, Indexed, InvalidRecord, Outcome, digest_of
+from services.embed.domain import (
+    Beside,
+    Change,
+    Chunking,
+    Deleted,
+    Failed,
+    Indexed,
+    InvalidRecord,
+    Outcome,
+    digest_of,
+)
 from services.embed.scheduling import Arrival
 
 
@@ -63,22 +73,30 @@ def arrival_of(record: Record) -> Arrival:
     return Arrival(change.tenant_id, change.document_id, change.version, change.size_bytes, record)
 
 
-def indexed_record(change: Change, outcome: Outcome, now: datetime) -> Record:
+def indexed_record(change: Change, outcome: Outcome, beside: Beside | None, now: datetime) -> Record:
     """Return the record that tells what became of a change; it carries the current trace."""
     message = events_pb2.DocumentIndexed(
         tenant_id=change.tenant_id, document_id=change.document_id, version=outcome.version, finished_at=_timestamp(now)
     )
+    if isinstance(outcome, Deleted):
+        message.deleted.SetInParent()
+    else:
+        _tell(message, outcome)
+    if beside:
+        message.other.key = beside.key
+        _tell(message.other, beside.outcome)
+    return traced(DOCUMENTS_INDEXED, key_of(*change.key), message.SerializeToString())
+
+
+def _tell(message: events_pb2.DocumentIndexed | events_pb2.OtherIndex, outcome: Indexed | Failed) -> None:
     match outcome:
         case Indexed():
             message.indexed.chunk_count = outcome.chunk_count
             message.indexed.embedded_count = outcome.embedded_count
             message.indexed.suspicious_count = outcome.suspicious_count
-        case Deleted():
-            message.deleted.SetInParent()
         case Failed():
             message.failed.reason = outcome.reason
             message.failed.message = outcome.message
-    return traced(DOCUMENTS_INDEXED, key_of(*change.key), message.SerializeToString())
 
 
 def dead_letter(record: Record, reason: str, detail: str, now: datetime) -> Record:

@@ -5,7 +5,7 @@ from typing import Any
 from tandem.embed.v1 import embed_service_pb2, embed_service_pb2_grpc
 
 from services.common.errors import InvalidArgument
-from services.embed.lanes import Lanes
+from services.embed.models import Models
 
 MAX_TEXTS = 64
 # More than any model reads; the tokenizer need not see the rest.
@@ -24,12 +24,17 @@ class TooManyTexts(InvalidArgument):
     reason = "TOO_MANY_TEXTS"
 
 
+class ModelUnknown(InvalidArgument):
+    """The deployment has no such model."""
+
+    reason = "MODEL_UNKNOWN"
+
+
 class EmbedServicer(embed_service_pb2_grpc.EmbedServiceServicer):
     """Embeds texts ahead of documents."""
 
-    def __init__(self, lanes: Lanes, model: str) -> None:
-        self._lanes = lanes
-        self._model = model
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     async def Embed(self, request: embed_service_pb2.EmbedRequest, context: Any) -> embed_service_pb2.EmbedResponse:
         """Return one vector a text."""
@@ -38,8 +43,11 @@ class EmbedServicer(embed_service_pb2_grpc.EmbedServiceServicer):
         texts = [text[:MAX_CHARACTERS] for text in request.texts]
         if not texts or not all(text.strip() for text in texts):
             raise EmptyText("every text must have a character that is not space")
-        vectors = await self._lanes.embed_queries(texts)
+        if not self._models.has(request.model):
+            raise ModelUnknown("there is no such embedding model", model=request.model[:100])
+        model = await self._models.of(request.model)
+        vectors = await model.lanes.embed_queries(texts)
         return embed_service_pb2.EmbedResponse(
             vectors=[embed_service_pb2.Vector(values=vector.astype("<f4").tobytes()) for vector in vectors],
-            model=self._model,
+            model=model.name,
         )

@@ -1,5 +1,6 @@
 """What a deployment decides about `embed`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -27,6 +28,11 @@ class Settings(ServerSettings):
     model: str = Field(description="The embedding model: a sentence-transformers folder, or a name on the hub.")
     model_name: str = Field(
         "", description="The model's stable name, part of every collection's; empty means its folder's name."
+    )
+    models: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="Other embedding models that tenants may choose for their indexes, by the name that they are known "
+        "by: folders or names on the hub, as a JSON object. Each takes memory from when an index first needs it.",
     )
     backend: Literal["openvino", "torch"] = Field("openvino", description="What runs the model.")
     cache: str = Field(description="Folder for the model as the backend wants it; made once, then read.")

@@ -45,11 +45,15 @@ class Plan:
 
 
 class Writer:
-    """Embeds and writes."""
+    """Embeds and writes.
 
-    def __init__(self, index: PassageIndex, lanes: Lanes) -> None:
+    `donor` is another index of the same model: a passage of the same id has the same vector there.
+    """
+
+    def __init__(self, index: PassageIndex, lanes: Lanes, donor: PassageIndex | None = None) -> None:
         self._index = index
         self._lanes = lanes
+        self._donor = donor
 
     async def carry_out(self, identity: Identity, plans: Sequence[Plan]) -> list[Outcome | None]:
         """Write what is planned, then remove what is stale, and return each plan's outcome.
@@ -75,8 +79,7 @@ class Writer:
 
     async def _passages(self, identity: Identity, drafts: Sequence[Draft], report: "_Report") -> list[Passage]:
         """Return the drafts with their vectors; a document that has a text without one is reported."""
-        wanted = [draft.id for draft in drafts if draft.is_stored]
-        found = await self._index.passages(identity, wanted) if wanted else []
+        found = await self._found(identity, drafts)
         vectors: dict[str, Vector | InvalidVector] = {passage.id: passage.vector for passage in found}
         new = [draft for draft in drafts if draft.id not in vectors]
         embedded = await self._lanes.embed_documents(
@@ -92,6 +95,15 @@ class Writer:
             else:
                 passages.append(Passage(draft.id, draft.change, draft.chunk, draft.ordinal, vector))
         return [passage for passage in passages if not report.is_rejected(passage.change)]
+
+    async def _found(self, identity: Identity, drafts: Sequence[Draft]) -> list[Passage]:
+        """Return the passages whose vectors are there already, here or at the donor's."""
+        stored = [draft.id for draft in drafts if draft.is_stored]
+        found = await self._index.passages(identity, stored) if stored else []
+        missing = [draft.id for draft in drafts if not draft.is_stored]
+        if self._donor and missing:
+            found += await self._donor.passages(identity, missing)
+        return found
 
 
 class _Report:

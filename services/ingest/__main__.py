@@ -8,6 +8,8 @@ from functools import partial
 import grpc
 from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
 from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
+from tandem.ingest.v1 import index_service_pb2 as index_pb
+from tandem.ingest.v1 import index_service_pb2_grpc as index_rpc
 from tandem.ingest.v1 import ingest_service_pb2 as pb
 from tandem.ingest.v1 import ingest_service_pb2_grpc as rpc
 from tandem.ingest.v1 import placement_service_pb2 as placement_pb
@@ -31,9 +33,11 @@ from services.common.settings import PlatformSettings
 from services.common.telemetry import start_telemetry
 from services.common.transport import Transport
 from services.ingest.acl import Acl
+from services.ingest.adapters.deployment import GrpcDeployment
 from services.ingest.adapters.emptier import GrpcEmptier
 from services.ingest.adapters.files import FilesConnector
 from services.ingest.adapters.tables import MIGRATIONS, OUTBOX, SCHEMA
+from services.ingest.builder import Builder, Deployed, Drop, Indexes
 from services.ingest.catalog import Catalog
 from services.ingest.consumer import IndexedConsumer
 from services.ingest.contents import Contents
@@ -41,6 +45,7 @@ from services.ingest.domain import FilesConfig, Source
 from services.ingest.erasure import Erasure, Tools
 from services.ingest.erasure_servicer import ErasureServicer
 from services.ingest.errors import InvalidSourceConfig
+from services.ingest.index_servicer import IndexServicer
 from services.ingest.manifest import Manifest
 from services.ingest.mover import Empty, Mover, Moves
 from services.ingest.placement_servicer import PlacementServicer
@@ -56,13 +61,15 @@ from services.ingest.sync import Syncer
 
 NAMES = tuple(
     service.full_name
-    for file in (pb, placement_pb, secret_pb, erasure_pb)
+    for file in (pb, index_pb, placement_pb, secret_pb, erasure_pb)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 # The group that reads what is published, and how far it may be behind before backlogs wait here.
 # It reads at least twice as far ahead (EMBED_AHEAD_RECORDS), so that it sees whatever is published.
 READER = "embed"
 MOST_AHEAD = 10_000
+# A build's documents are embedded anew, which takes longer than what changes otherwise.
+BUILD_PATIENCE = 4
 
 
 async def main() -> None:
@@ -74,19 +81,21 @@ async def main() -> None:
         sessions = await resources.enter_async_context(database)
         signer, transport = IdentitySigner(key), Transport.of(platform)
         embed = await resources.enter_async_context(open_channel(settings.embed_address, transport))
-        moving = Moving(Moves(sessions, platform.places), GrpcEmptier(embed, signer).empty)
-        await serve(wire(platform, settings, sessions, moving), transport=transport)
+        deployment = GrpcDeployment(embed, signer)
+        embedding = Embedding(GrpcEmptier(embed, signer).empty, deployment.deployed, deployment.drop)
+        await serve(wire(platform, settings, sessions, embedding), transport=transport)
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
-    """What moving tenants takes."""
+class Embedding:
+    """What is asked of embed."""
 
-    moves: Moves
     empty: Empty
+    deployed: Deployed
+    drop: Drop
 
 
-def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, moving: Moving) -> Service:
+def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, embedding: Embedding) -> Service:
     """Return the service on an open database."""
     now, max_bytes = partial(datetime.now, UTC), settings.max_document_bytes
     patience = timedelta(seconds=settings.republish_seconds)
@@ -108,7 +117,8 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
     parts = Parts(catalog, manifest, syncer, runner, contents, acl, check)
     servicer, secrets = IngestServicer(parts, now, max_bytes), SecretServicer(sessions, envelope, now)
     erasure = ErasureServicer(Erasure(sessions, steps, Tools(manifest, acl, sweeper, blobs)))
-    placements = PlacementServicer(moving.moves)
+    placements = PlacementServicer(Moves(sessions, platform.places))
+    indexes = IndexServicer(Indexes(sessions, manifest, embedding.deployed))
     signer = IdentitySigner(platform.identity_key.get_secret_value().encode())
 
     def register(server: grpc.aio.Server) -> None:
@@ -116,6 +126,7 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
         secret_rpc.add_SecretServiceServicer_to_server(secrets, server)
         erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
         placement_rpc.add_PlacementServiceServicer_to_server(placements, server)
+        index_rpc.add_IndexServiceServicer_to_server(indexes, server)
 
     return Service(
         address=settings.address,
@@ -131,7 +142,8 @@ def wire(platform: PlatformSettings, settings: Settings, sessions: Sessions, mov
             Reconciler(manifest, progress, patience, now).run,
             runner.run,
             sweeper.run,
-            Mover(sessions, manifest, moving.empty).run,
+            Mover(sessions, manifest, embedding.empty).run,
+            Builder(sessions, manifest, embedding.drop, BUILD_PATIENCE * patience).run,
         ),
     )
 

@@ -199,14 +199,23 @@ Answer = Indexed | Removed | Failure
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What the index beside the live one, of that key, says of the same version."""
+
+    key: str
+    answer: Indexed | Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What the index says, since when, of one version of a document."""
+    """What the live index says, since when, of one version of a document, and what the other one says, if any."""
 
     tenant_id: str
     document_id: str
     version: int
     answer: Answer
     at: datetime
+    beside: Beside | None = None
 
 
 def revise(known: Document, draft: Draft, now: datetime) -> Document:

@@ -109,3 +109,45 @@ class MoveUnderWay(FailedPrecondition):
     """Another move of the tenant is not done."""
 
     reason = "MOVE_UNDER_WAY"
+
+
+class IndexSame(InvalidArgument):
+    """The live index is made like this."""
+
+    reason = "INDEX_SAME"
+
+
+class ModelUnknown(InvalidArgument):
+    """The deployment has no such embedding model."""
+
+    reason = "MODEL_UNKNOWN"
+
+
+class IndexBuildUnderWay(FailedPrecondition):
+    """Another index is beside the live one already."""
+
+    reason = "INDEX_BUILD_UNDER_WAY"
+
+
+class IndexNotReady(FailedPrecondition):
+    """The other index is not built, or cannot hold every document."""
+
+    reason = "INDEX_NOT_READY"
+
+
+class IndexNotKept(FailedPrecondition):
+    """No earlier index is kept."""
+
+    reason = "INDEX_NOT_KEPT"
+
+
+class DeploymentUnknown(Unavailable):
+    """Embed does not say what indexes it can make."""
+
+    reason = "DEPLOYMENT_UNKNOWN"
+
+
+class IndexNotDropped(Unavailable):
+    """Embed does not answer, or the index is still in use; it is asked again."""
+
+    reason = "INDEX_NOT_DROPPED"

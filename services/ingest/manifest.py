@@ -11,7 +11,7 @@ from services.common.database import Sessions
 from services.common.identity import Identity
 from services.common.quotas import TenantQuotas
 from services.ingest import metrics
-from services.ingest.adapters import documents, sources
+from services.ingest.adapters import documents, indexes, sources
 from services.ingest.adapters.postgres import transaction
 from services.ingest.changes import Change, Known, Tally, outcome_of
 from services.ingest.domain import (
@@ -190,6 +190,7 @@ class Manifest:
     async def settle(self, reports: Sequence[Report]) -> list[tuple[Document, Source]]:
         """Note what the index reports; return the rows that it settled, as they were published."""
         async with transaction(self._sessions) as session:
+            await indexes.hold(session, reports)
             rows = await documents.lock_ids(session, sorted({report.document_id for report in reports}))
             owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
             settled = [(row, owners[row.source_id]) for row in rows.values()]
@@ -197,6 +198,7 @@ class Manifest:
             await self._steps.write(session, steps, owners, [rows[key] for key in removed])
             if removed:
                 await sources.remove_emptied(session)
+            await indexes.note(session, reports)
         self._steps.committed(steps)
         metrics.DOCUMENTS.labels("deleted").inc(len(removed))
         touched = {after.document_id for _, after in steps} | set(removed)
@@ -208,6 +210,20 @@ class Manifest:
         owners = await sources.by_id(session, sorted({row.source_id for row in rows.values()}))
         steps: list[Step] = [(row, renew(row, self._steps.now())) for row in rows.values()]
         await self._steps.write(session, steps, owners)
+
+    async def repeat(self, session: AsyncSession, document_ids: Sequence[str]) -> None:
+        """Give the log once more, in the caller's transaction, what documents are now: the index answers again."""
+        rows = await documents.lock_ids(session, document_ids)
+        present = [row for row in rows.values() if not row.withdrawn]
+        owners = await sources.by_id(session, sorted({row.source_id for row in present}))
+        await self._steps.publish(session, present, owners)
+
+    async def replay_failed(self, session: AsyncSession, tenant_id: str) -> None:
+        """Give a tenant's failed documents to the index again, where their contents are kept; see renew."""
+        while rows := await documents.lock_failed(session, tenant_id, BATCH):
+            owners = await sources.by_id(session, sorted({row.source_id for row in rows}))
+            steps: list[Step] = [(row, self._replayed(row)) for row in rows]
+            await self._steps.write(session, steps, owners)
 
     async def republish(self, before: datetime, patience: timedelta, limit: int) -> int:
         """Give the log once more what the index should have answered, as long as `limit` are not in flight again."""

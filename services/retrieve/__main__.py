@@ -11,6 +11,7 @@ from pathlib import Path
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database
 from services.common.identity import IdentitySigner
+from services.common.indexes import open_indexes
 from services.common.interceptors import signed_by
 from services.common.permissions import open_permissions
 from services.common.placements import open_placements
@@ -24,7 +25,8 @@ from services.retrieve.adapters.cross_encoder import Shelf, open_reranker
 from services.retrieve.adapters.embedder import GrpcQueryEmbedder
 from services.retrieve.adapters.placed import PlacedPassageIndex
 from services.retrieve.adapters.postgres import SCHEMA, PostgresTunings
-from services.retrieve.finding import Finder, Languages
+from services.retrieve.choice import IndexChoice
+from services.retrieve.finding import Finder, Languages, Sight
 from services.retrieve.judging import Judge
 from services.retrieve.reranking import Reranking
 from services.retrieve.searching import Searcher
@@ -60,7 +62,9 @@ async def main() -> None:
         tunings = PostgresTunings(sessions, partial(datetime.now, UTC))
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
         languages = Languages(settings.languages, settings.model_languages)
-        finder = Finder(embedder, index, permissions, Outgoing(signer), languages)
+        configurations = await stack.enter_async_context(open_indexes(database_url))
+        sight = Sight(IndexChoice(configurations), permissions)
+        finder = Finder(embedder, index, sight, Outgoing(signer), languages)
         reranker = await stack.enter_async_context(open_reranker(_shelf(settings)))
         reranking = Reranking(reranker, settings.rerank_seconds, by_default=bool(settings.reranker))
         searcher = Searcher(finder, tunings, reranking, _now_ms)
@@ -76,7 +80,7 @@ async def main() -> None:
                 authenticate=signed_by(signer.verify),
                 register=faces.register,
                 names=(RETRIEVE, TUNING, ERASURE),
-                pings=(index.ping, placements.ping, permissions.ping, embedder.ping),
+                pings=(index.ping, placements.ping, configurations.ping, permissions.ping, embedder.ping),
             ),
             transport=transport,
         )

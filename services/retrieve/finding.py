@@ -7,9 +7,10 @@ from typing import Any
 from services.common.analysis import language_of, stems_of
 from services.common.client import Outgoing
 from services.common.identity import Identity
+from services.retrieve.choice import IndexChoice
 from services.retrieve.domain.function_words import telling
 from services.retrieve.domain.fusion import Reading, dense_share_of, fused, language_by_words
-from services.retrieve.domain.hits import Embedded, Found, Hit, Reader, Search, Section
+from services.retrieve.domain.hits import Chosen, Embedded, Found, Hit, Reader, Search, Section
 from services.retrieve.domain.query import Query
 from services.retrieve.domain.tuning import Tuning
 from services.retrieve.metrics import DENSE_SHARE, EMBED, FUSE, HITS_WITHHELD, PERMISSIONS, SEARCH, SETS, stage
@@ -42,6 +43,14 @@ class Candidates:
     public: Mapping[str, bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Which index a reader reads, and who may read what."""
+
+    choice: IndexChoice
+    readership: Readership
+
+
 class Finder:
     """Searches as a reader. What the manifest withholds by now is dropped before it is looked at."""
 
@@ -49,32 +58,34 @@ class Finder:
         self,
         embedder: QueryEmbedder,
         index: PassageIndex,
-        readership: Readership,
+        sight: Sight,
         outgoing: Outgoing,
         languages: Languages,
     ) -> None:
         self._embedder = embedder
         self._index = index
-        self._readership = readership
+        self._readership = sight.readership
+        self.chosen = sight.choice.of
         self._outgoing = outgoing
         self._languages = languages
 
-    async def reader(self, identity: Identity) -> Reader:
-        """Return the identity with its sets of readers."""
+    async def reader(self, identity: Identity, chosen: Chosen) -> Reader:
+        """Return the identity with its sets of readers, to read a chosen index."""
         with stage(SETS):
-            return Reader(identity, await self._readership.sets_of(identity))
+            return Reader(identity, await self._readership.sets_of(identity), chosen)
 
-    async def embedded(self, text: str, identity: Identity, context: Any) -> Embedded:
-        """Return a text's vector, within the call of `context`."""
+    async def embedded(self, text: str, identity: Identity, chosen: Chosen, context: Any) -> Embedded:
+        """Return a text's vector by a chosen index's model, within the call of `context`."""
         # What a text means is the same for every reader, and principals can be many.
         bare = replace(identity, principals=())
         with stage(EMBED):
-            return await self._embedder.embed(text, self._outgoing(bare, context, EMBED_SECONDS))
+            return await self._embedder.embed(text, self._outgoing(bare, context, EMBED_SECONDS), chosen.model)
 
     async def find(self, reader: Reader, query: Query, embedded: Embedded, tuning: Tuning) -> Candidates:
         """Search with a query that is embedded, and fuse what is found."""
-        language = language_of(query.text, self._languages.of_words)
-        stems = telling(stems_of(query.text, [language] if language else self._languages.of_words), language)
+        of_words = reader.chosen.languages or self._languages.of_words
+        language = language_of(query.text, of_words)
+        stems = telling(stems_of(query.text, [language] if language else of_words), language)
         found, public = await self._readable_found(Search(reader, query, embedded, stems))
         readable = [hit for hit in found.hits if hit.document_id in public]
         with stage(FUSE):

@@ -34,7 +34,8 @@ class Judge:
         """
         check_judgements(judgements)
         queries = [query_of(text, MAX_TOP_K, Filter()) for text, _ in judgements]
-        reader, kept = await self._finder.reader(identity), await self._tunings.live(identity)
+        chosen = await self._finder.chosen(identity)
+        reader, kept = await self._finder.reader(identity, chosen), await self._tunings.live(identity)
         turn = asyncio.Semaphore(AT_ONCE)
 
         async def judged(query: Query, right: Collection[str]) -> Judged:
@@ -49,7 +50,7 @@ class Judge:
     async def _judged(
         self, reader: Reader, query: Query, right: Collection[str], tuning: Tuning, context: Any
     ) -> Judged:
-        embedded = await self._finder.embedded(query.text, reader.identity, context)
+        embedded = await self._finder.embedded(query.text, reader.identity, reader.chosen, context)
         found = await self._finder.find(reader, query, embedded, tuning)
         documents = [hit.document_id for hit in found.hits]
         return Judged(legs_of(found.hits, found.stems), documents, right, found.dense_share)

@@ -56,8 +56,10 @@ class PassageIndex(Protocol):
 class QueryEmbedder(Protocol):
     """Queries as vectors of the model that the index was built with."""
 
-    async def embed(self, text: str, call: CallOptions) -> Embedded:
+    async def embed(self, text: str, call: CallOptions, model: str = "") -> Embedded:
         """Return the vector of `text`; `call` is what a call to another service carries.
+
+        `model` is the model's name; "" is the deployment's own.
 
         Raises:
             EmbedderUnavailable: the embedder does not answer.

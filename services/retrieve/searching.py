@@ -31,12 +31,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request wants. `steps` 0 leaves them to the tuning; `tuning` is tried instead of the tenant's own."""
+    """What a request wants. `steps` 0 leaves them to the tuning; `tuning` is tried instead of the tenant's own.
+
+    `other_index` is the index beside the live one.
+    """
 
     query: Query
     widen: bool = False
     steps: int = 0
     tuning: Tuning | None = None
+    other_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,11 @@ class Searcher:
 
     async def search(self, identity: Identity, asked: Asked, context: Any) -> Answer:
         """Return what answers `asked` best of what `identity` may read."""
+        chosen = await self._finder.chosen(identity, other=asked.other_index)
         # Where one fails the others end by themselves: all have limits of seconds.
         embedded, reader, kept = await asyncio.gather(
-            self._finder.embedded(asked.query.text, identity, context),
-            self._finder.reader(identity),
+            self._finder.embedded(asked.query.text, identity, chosen, context),
+            self._finder.reader(identity, chosen),
             self._tuning(identity, asked.tuning),
         )
         first = self._weighted(await self._finder.find(reader, asked.query, embedded, kept.tuning), kept.tuning)
@@ -132,7 +137,7 @@ class Searcher:
         self, reader: Reader, query: Query, text: str, tuning: Tuning, context: Any
     ) -> Candidates | None:
         try:
-            embedded = await self._finder.embedded(text, reader.identity, context)
+            embedded = await self._finder.embedded(text, reader.identity, reader.chosen, context)
             found = await self._finder.find(reader, replace(query, text=text), embedded, tuning)
         except Exception as error:  # noqa: BLE001 - the question is answered without it, whatever is wrong with it
             FURTHER.labels("failed").inc()

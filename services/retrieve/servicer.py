@@ -53,13 +53,15 @@ class RetrieveServicer(rpc.RetrieveServiceServicer):
             request.widen,
             steps_of(request.steps),
             tuning_of(request.tuning) if request.HasField("tuning") else None,
+            request.other_index,
         )
         return answer_message(await self._searcher.search(caller(), asked, context))
 
     async def GetPassages(self, request: pb.GetPassagesRequest, context: Any) -> pb.GetPassagesResponse:
         identity, chunk_ids = caller(), chunk_ids_of(tuple(request.chunk_ids))
+        chosen = await self._finder.chosen(identity)
         embedded, reader = await asyncio.gather(
-            self._finder.embedded(_ANY_TEXT, identity, context), self._finder.reader(identity)
+            self._finder.embedded(_ANY_TEXT, identity, chosen, context), self._finder.reader(identity, chosen)
         )
         found, public = await self._finder.chunks(reader, embedded.model, chunk_ids)
         shown = {hit.chunk_id: hit for hit in current([hit for hit in found.hits if hit.document_id in public])}

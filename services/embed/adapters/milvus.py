@@ -94,14 +94,16 @@ class MilvusPassageIndex:
 
     async def drop(self, identity: Identity) -> int:
         """Remove the tenant's collection, and return how many passages it had; a repeat removes none."""
-        await self._drop_former(identity.tenant_id)
-        name = await self._existing(identity.tenant_id)
-        if name is None:
+        await drop_former(self._client, identity.tenant_id, self._kind.config)
+        name = index.collection_of(identity.tenant_id, self._kind.config)
+        if name not in await collections_of(self._client, identity):
             return 0
-        ((_, count),) = (await self._query(identity.tenant_id, output_fields=["count(*)"], filter=""))[0].items()
-        await self._call(name, self._client.drop_collection(name, timeout=TIMEOUT_SECONDS))
+        self.forget(name)
+        return await drop_collection(self._client, name)
+
+    def forget(self, name: str) -> None:
+        """Do not believe any more that a collection is there."""
         self._loaded.discard(name)
-        return int(str(count))
 
     async def _query(self, tenant_id: str, **query: object) -> list[index.Row]:
         name = await self._existing(tenant_id)
@@ -130,16 +132,9 @@ class MilvusPassageIndex:
             name = index.collection_of(tenant_id, self._kind.config)
             async with self._translated():
                 await self._create(name)
-            await self._drop_former(tenant_id)
+            await drop_former(self._client, tenant_id, self._kind.config)
             self._loaded.add(name)
             return name
-
-    async def _drop_former(self, tenant_id: str) -> None:
-        """Remove what an older release left: nobody searches it, and nothing deleted would ever leave it."""
-        async with self._translated():
-            for name in index.former_collections_of(tenant_id, self._kind.config):
-                if await self._client.has_collection(name, timeout=TIMEOUT_SECONDS):
-                    await self._client.drop_collection(name, timeout=TIMEOUT_SECONDS)
 
     async def _create(self, name: str) -> None:
         indexes = self._client.prepare_index_params()
@@ -163,16 +158,68 @@ class MilvusPassageIndex:
     @asynccontextmanager
     async def _translated(self, name: str = "") -> AsyncIterator[None]:
         try:
-            yield
-        except grpc.RpcError as error:
-            raise IndexUnavailable("the index cannot be reached") from error
-        except MilvusException as error:
-            if error.code in _INPUT_ERRORS or error.is_input_error:
-                raise
-            if error.code in {ErrorCode.COLLECTION_NOT_FOUND, *_NOT_LOADED} or "not loaded" in error.message:
+            async with translated():
+                yield
+        except IndexUnavailable as error:
+            if isinstance(error.__cause__, MilvusException) and _is_away(error.__cause__):
                 # A Milvus that was restarted, or emptied: the next try loads it, or makes it.
-                self._loaded.discard(name)
-            raise IndexUnavailable("the index did not do it", milvus_code=error.code) from error
+                self.forget(name)
+            raise
+
+
+async def collections_of(client: AsyncMilvusClient, identity: Identity) -> list[str]:
+    """Return the names of all that the tenant has in a Milvus.
+
+    Raises:
+        IndexUnavailable: trying again may help.
+    """
+    async with translated():
+        names = await client.list_collections(timeout=TIMEOUT_SECONDS)
+    return [name for name in names if index.is_collection_of(identity.tenant_id, name)]
+
+
+async def drop_collection(client: AsyncMilvusClient, name: str) -> int:
+    """Remove a collection, and return how many passages it had.
+
+    Raises:
+        IndexUnavailable: trying again may help.
+    """
+    async with translated():
+        await client.load_collection(name, timeout=TIMEOUT_SECONDS)
+        counted = await client.query(
+            name, filter="", output_fields=["count(*)"], timeout=TIMEOUT_SECONDS, consistency_level="Strong"
+        )
+        await client.drop_collection(name, timeout=TIMEOUT_SECONDS)
+    return int(counted[0]["count(*)"])
+
+
+async def drop_former(client: AsyncMilvusClient, tenant_id: str, config: str) -> None:
+    """Remove what an older release left: nobody searches it, and nothing deleted would ever leave it.
+
+    Raises:
+        IndexUnavailable: trying again may help.
+    """
+    async with translated():
+        for name in index.former_collections_of(tenant_id, config):
+            if await client.has_collection(name, timeout=TIMEOUT_SECONDS):
+                await client.drop_collection(name, timeout=TIMEOUT_SECONDS)
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Raise IndexUnavailable for what Milvus did not do but may do the next time."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise IndexUnavailable("the index cannot be reached") from error
+    except MilvusException as error:
+        if error.code in _INPUT_ERRORS or error.is_input_error:
+            raise
+        raise IndexUnavailable("the index did not do it", milvus_code=error.code) from error
+
+
+def _is_away(error: MilvusException) -> bool:
+    return error.code in {ErrorCode.COLLECTION_NOT_FOUND, *_NOT_LOADED} or "not loaded" in error.message
 
 
 def _runs(ids: Sequence[str]) -> Iterator[list[str]]:

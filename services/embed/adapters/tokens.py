@@ -18,14 +18,15 @@ class HuggingFaceTokens:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.special: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        self.most = _most_of(folder)
+        self.most = most_tokens_of(folder)
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Return each text's number of tokens, special ones left out."""
         return [len(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _most_of(folder: Path) -> int:
+def most_tokens_of(folder: Path) -> int:
+    """Return how many tokens of a text the model in `folder` reads, special ones with them."""
     said = folder / "sentence_bert_config.json"
     most = orjson.loads(said.read_bytes()).get("max_seq_length") if said.exists() else None
     return int(most or _USUAL_MOST)

@@ -195,7 +195,11 @@ class GatewayServicer(rpc.GatewayServiceServicer):
 def _wanted(request: pb.SearchRequest) -> retrieve_pb.RetrieveRequest:
     """Return what retrieve is asked for a search: its fields are retrieve's own, named one by one."""
     wanted = retrieve_pb.RetrieveRequest(
-        query=request.query, top_k=request.top_k, widen=request.widen, steps=request.steps
+        query=request.query,
+        top_k=request.top_k,
+        widen=request.widen,
+        steps=request.steps,
+        other_index=request.other_index,
     )
     if request.HasField("filter"):
         wanted.filter.CopyFrom(request.filter)

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
-from tandem.ingest.v1 import ingest_service_pb2, placement_service_pb2, secret_service_pb2
+from tandem.ingest.v1 import index_service_pb2, ingest_service_pb2, placement_service_pb2, secret_service_pb2
 from tandem.retrieve.v1 import tuning_service_pb2
 from tandem.tune.v1 import evaluation_service_pb2
 from tandem.tune.v1 import tuning_service_pb2 as tune_pb
@@ -19,6 +19,7 @@ from services.gateway.adapters.services import Channels, reaching
 _INGEST = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"]
 _SECRETS = secret_service_pb2.DESCRIPTOR.services_by_name["SecretService"]
 _PLACEMENT = placement_service_pb2.DESCRIPTOR.services_by_name["PlacementService"]
+_INDEX = index_service_pb2.DESCRIPTOR.services_by_name["IndexService"]
 _ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 _TUNING = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]
 _FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
@@ -38,6 +39,7 @@ FORWARDED = (
     Forwarded(_INGEST, tuple(_INGEST.methods_by_name), "ingest"),
     Forwarded(_SECRETS, tuple(_SECRETS.methods_by_name), "ingest"),
     Forwarded(_PLACEMENT, tuple(_PLACEMENT.methods_by_name), "ingest"),
+    Forwarded(_INDEX, tuple(_INDEX.methods_by_name), "ingest"),
     Forwarded(_TUNING, tuple(_TUNING.methods_by_name), "retrieve"),
     Forwarded(_ADAPTERS, tuple(_ADAPTERS.methods_by_name), "generate"),
     # Rate is left out: callers rate through the gateway's own.

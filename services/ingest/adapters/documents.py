@@ -86,8 +86,12 @@ async def lock_cut(session: AsyncSession, source_id: str, after: str, limit: int
 
 async def lock_replayable(session: AsyncSession, source_id: str, limit: int) -> list[Document]:
     """Return and lock failed documents of a source whose content is kept."""
-    kept = (COLUMNS.state == DocumentState.FAILED) & (COLUMNS.content_digest != "")
-    return await _locked(session, select(DOCUMENTS).where(COLUMNS.source_id == source_id, kept).limit(limit))
+    return await lock_where(session, (COLUMNS.source_id == source_id) & _replayable(), limit)
+
+
+async def lock_failed(session: AsyncSession, tenant_id: str, limit: int) -> list[Document]:
+    """Return and lock failed documents of a tenant whose content is kept."""
+    return await lock_where(session, (COLUMNS.tenant_id == tenant_id) & _replayable(), limit)
 
 
 async def without_content(session: AsyncSession, source_id: str) -> set[str]:
@@ -124,6 +128,10 @@ async def count_in_flight(session: AsyncSession, before: datetime, patience: tim
     """Return how many documents were published again and may still be answered."""
     query = select(func.count()).where(COLUMNS.awaiting, COLUMNS.publications > 1, ~_overdue(before, patience))
     return (await session.execute(query)).scalar_one()
+
+
+def _replayable() -> ColumnElement[bool]:
+    return (COLUMNS.state == DocumentState.FAILED) & (COLUMNS.content_digest != "")
 
 
 def _overdue(before: datetime, patience: timedelta) -> ColumnElement[bool]:

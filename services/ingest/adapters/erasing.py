@@ -11,6 +11,7 @@ from services.common.identity import Identity
 from services.ingest.adapters import documents, sources
 from services.ingest.adapters.tables import (
     BLOBS,
+    BUILDS,
     COPIES,
     DOCUMENTS,
     OUTBOX,
@@ -19,6 +20,7 @@ from services.ingest.adapters.tables import (
     REQUESTS,
     SECRETS,
     SOURCES,
+    TENANT_INDEXES,
 )
 from services.ingest.domain import Document, DocumentState, Source, SourceState
 
@@ -98,7 +100,7 @@ async def left_of(session: AsyncSession, identity: Identity, person: Principals)
 
 async def left_in(session: AsyncSession, identity: Identity) -> int:
     """Return how many rows there still are of a tenant."""
-    tables = (SOURCES, DOCUMENTS, REQUESTS, READER_SETS, SECRETS, BLOBS, COPIES, PLACEMENTS)
+    tables = (SOURCES, DOCUMENTS, REQUESTS, READER_SETS, SECRETS, BLOBS, COPIES, PLACEMENTS, BUILDS, TENANT_INDEXES)
     counts = [await _count(session, table, table.c.tenant_id == identity.tenant_id) for table in tables]
     return sum(counts) + await _count(session, OUTBOX, _records_of(identity))
 
@@ -109,7 +111,7 @@ async def remove_rest(session: AsyncSession, identity: Identity) -> dict[str, in
     for kind, table in (("secrets", SECRETS), ("requests", REQUESTS), ("reader_sets", READER_SETS)):
         result = await session.execute(delete(table).where(table.c.tenant_id == identity.tenant_id))
         removed[kind] = result.rowcount  # type: ignore[attr-defined]
-    for table in (COPIES, PLACEMENTS):
+    for table in (COPIES, PLACEMENTS, BUILDS, TENANT_INDEXES):
         await session.execute(delete(table).where(table.c.tenant_id == identity.tenant_id))
     await session.execute(delete(OUTBOX).where(_records_of(identity)))
     await sources.remove_emptied(session)

@@ -18,6 +18,7 @@ from services.ingest.domain import (
     FILES,
     MAX_INLINE_READERS,
     Answer,
+    Beside,
     Chunking,
     Counts,
     Document,
@@ -95,19 +96,36 @@ def report_of(value: bytes) -> Report:
         raise MalformedReport(f"it cannot be decoded: {type(error).__name__}") from error
     if not message.HasField("finished_at"):
         raise MalformedReport("it has no time")
-    answer = _answer_of(message)
-    return Report(_stored(message.tenant_id), _stored(message.document_id), message.version, answer, at)
+    answer, beside = _answer_of(message), _beside_of(message.other)
+    return Report(_stored(message.tenant_id), _stored(message.document_id), message.version, answer, at, beside)
 
 
 def _answer_of(message: embed_pb.DocumentIndexed) -> Answer:
     match message.WhichOneof("result"):
         case "indexed":
-            return Indexed(message.indexed.chunk_count, message.indexed.suspicious_count)
+            return _indexed(message.indexed)
         case "deleted":
             return Removed()
         case "failed":
-            return Failure(_stored(message.failed.reason) or "UNKNOWN", _stored(message.failed.message))
+            return _failure(message.failed)
     raise MalformedReport("it holds no result")
+
+
+def _beside_of(message: embed_pb.OtherIndex) -> Beside | None:
+    match message.WhichOneof("result"):
+        case "indexed":
+            return Beside(_stored(message.key), _indexed(message.indexed))
+        case "failed":
+            return Beside(_stored(message.key), _failure(message.failed))
+    return None
+
+
+def _indexed(message: embed_pb.Indexed) -> Indexed:
+    return Indexed(message.chunk_count, message.suspicious_count)
+
+
+def _failure(message: embed_pb.Failed) -> Failure:
+    return Failure(_stored(message.reason) or "UNKNOWN", _stored(message.message))
 
 
 def source_message(source: Source, counts: Counts) -> pb.Source:

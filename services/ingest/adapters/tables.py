@@ -161,3 +161,34 @@ COPIES = Table(
     Column("sent", Boolean, nullable=False),
     Column("done", Boolean, nullable=False),
 )
+
+# How the indexes of tenants are made that ever chose; `live` and `other` are JSON, see services/common/indexes.py.
+TENANT_INDEXES = Table(
+    "tenant_indexes",
+    METADATA,
+    Column("tenant_id", String, primary_key=True),
+    Column("live", String, nullable=False),
+    Column("live_key", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("other", String, nullable=False),
+    Column("other_key", String, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("listed", Boolean, nullable=False),
+    # How many there were: part of the next one's key.
+    Column("builds", Integer, nullable=False),
+)
+
+# What the index beside the live one has of each document, or is still to be given.
+BUILDS = Table(
+    "builds",
+    METADATA,
+    Column("document_id", ForeignKey(DOCUMENTS.c.document_id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant_id", String, nullable=False),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("done", Boolean, nullable=False),
+    # Why it cannot hold the document; empty where it can.
+    Column("reason", String, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("suspicious_chunk_count", Integer, nullable=False),
+    Index("ix_builds_tenant_id", "tenant_id", "done"),
+)

@@ -25,12 +25,15 @@ class GrpcQueryEmbedder:
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise EmbedderUnavailable("the embed service is not ready")
 
-    async def embed(self, text: str, call: CallOptions) -> Embedded:
-        request = embed_service_pb2.EmbedRequest(texts=[text])
+    async def embed(self, text: str, call: CallOptions, model: str = "") -> Embedded:
+        request = embed_service_pb2.EmbedRequest(texts=[text], model=model)
         try:
             response = await self._stub.Embed(request, **call)
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise EmbedderUnavailable("the embed service does not answer") from error
+            if model and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                # A query is checked before; the index is of a model that the deployment has no more.
+                raise EmbedderUnavailable("the embed service does not have the index's model", model=model) from error
             raise
         return Embedded(np.frombuffer(response.vectors[0].values, "<f4"), response.model)

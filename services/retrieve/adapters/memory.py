@@ -11,6 +11,7 @@ import numpy as np
 from services.common import index
 from services.common.client import CallOptions
 from services.common.identity import EVERYONE, Identity
+from services.common.indexes import TenantIndex
 from services.common.permissions import SET_PREFIX
 from services.retrieve.adapters.rows import hit_of
 from services.retrieve.domain.hits import Embedded, Found, Hit, Reader, Search, Section, Vector
@@ -35,7 +36,7 @@ class MemoryPassageIndex:
         self._collections[collection].update({str(row[index.ID]): dict(row) for row in rows})
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.reader.identity.tenant_id, search.embedded.model)
+        collection = search.reader.collection_of(search.embedded.model)
         if collection not in self._collections:
             return Found("", ())
         readable = {
@@ -52,14 +53,14 @@ class MemoryPassageIndex:
         return Found(collection, [hit_of(one, readable[one], similarity[one], bm25[one]) for one in found])
 
     async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
-        collection = index.collection_of(reader.identity.tenant_id, model)
+        collection = reader.collection_of(model)
         if collection not in self._collections:
             return Found("", ())
         readable = self._readable(collection, reader)
         return Found(collection, [hit_of(one, readable[one]) for one in chunk_ids if one in readable])
 
     async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
-        readable = self._readable(index.collection_of(reader.identity.tenant_id, model), reader)
+        readable = self._readable(reader.collection_of(model), reader)
         return [
             hit_of(chunk_id, row) for chunk_id, row in readable.items() if any(_is_of(one, row) for one in sections)
         ]
@@ -123,6 +124,16 @@ class MemoryReadership:
         return {one: EVERYONE in readers for one, readers in known.items() if readers & own}
 
 
+class MemoryConfigurations:
+    """The indexes of every tenant; at first nobody ever chose."""
+
+    def __init__(self) -> None:
+        self.index = TenantIndex()
+
+    async def of(self, identity: Identity) -> TenantIndex:
+        return self.index
+
+
 class MemoryTunings:
     """A Tunings of a list a tenant."""
 
@@ -160,8 +171,8 @@ class MemoryQueryEmbedder:
         self._dimensions = dimensions
         self._model = model
 
-    async def embed(self, text: str, call: CallOptions) -> Embedded:
-        return Embedded(self.vector_of(text), self._model)
+    async def embed(self, text: str, call: CallOptions, model: str = "") -> Embedded:
+        return Embedded(self.vector_of(text), model or self._model)
 
     def vector_of(self, text: str) -> Vector:
         """Return the unit vector of `text`."""

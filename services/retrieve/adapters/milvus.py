@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class MilvusPassageIndex:
-    """A PassageIndex of one collection a tenant and model."""
+    """A PassageIndex of one collection a tenant and configuration."""
 
     def __init__(self, client: AsyncMilvusClient) -> None:
         self._client = client
@@ -46,7 +46,7 @@ class MilvusPassageIndex:
             await self._client.list_collections(timeout=PING_SECONDS)
 
     async def search(self, search: Search) -> Found:
-        collection = index.collection_of(search.reader.identity.tenant_id, search.embedded.model)
+        collection = search.reader.collection_of(search.embedded.model)
         if not search.reader.principals:
             return Found(collection, ())
         legs = await self._reading(collection, lambda: self._legs(collection, search))
@@ -56,7 +56,7 @@ class MilvusPassageIndex:
         return Found(collection, _united(dense, words, search))
 
     async def chunks(self, reader: Reader, model: str, chunk_ids: Sequence[str]) -> Found:
-        collection = index.collection_of(reader.identity.tenant_id, model)
+        collection = reader.collection_of(model)
         if not reader.principals:
             return Found(collection, ())
         condition = chunks_of(reader.principals, chunk_ids)
@@ -66,7 +66,7 @@ class MilvusPassageIndex:
     async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
         if not (reader.principals and sections):
             return ()
-        collection = index.collection_of(reader.identity.tenant_id, model)
+        collection = reader.collection_of(model)
         condition = sections_of(reader.principals, sections)
         rows = await self._reading(collection, lambda: self._query(collection, condition))
         return [hit_of(row[index.ID], row) for row in rows or ()]

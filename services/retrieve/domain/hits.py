@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.common import index
 from services.common.identity import Identity
 from services.retrieve.domain.query import Query
 
@@ -21,16 +22,30 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """An index of the tenant's: its model, its key, the languages of its words; empty where it is the deployment's."""
+
+    model: str = ""
+    key: str = ""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads, and the sets of readers that they are in."""
+    """Who reads, the sets of readers that they are in, and which index they read."""
 
     identity: Identity
     sets: tuple[str, ...]
+    chosen: Chosen = Chosen()
 
     @property
     def principals(self) -> tuple[str, ...]:
         """Everything that the index may know a reader as."""
         return (*self.identity.principals, *self.sets)
+
+    def collection_of(self, model: str) -> str:
+        """Return the collection that they read; `model` is the one that the query was embedded with."""
+        return index.collection_of(self.identity.tenant_id, self.chosen.key or model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,7 @@
-"""Ingest, embed and retrieve as processes, on two real Milvuses: the shared one, and acme's own."""
+"""Ingest, embed and retrieve as processes, on two real Milvuses: the shared one, and acme's own.
+
+Embed has two models, which are the same one under two names.
+"""
 
 import json
 import os
@@ -15,7 +18,13 @@ import grpc
 import pytest
 from pymilvus import MilvusClient
 from tandem.erasure.v1 import erasure_service_pb2, erasure_service_pb2_grpc
-from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc, placement_service_pb2_grpc
+from tandem.ingest.v1 import index_service_pb2 as index_pb
+from tandem.ingest.v1 import (
+    index_service_pb2_grpc,
+    ingest_service_pb2,
+    ingest_service_pb2_grpc,
+    placement_service_pb2_grpc,
+)
 from tandem.ingest.v1 import placement_service_pb2 as placement_pb
 from tandem.retrieve.v1 import retrieve_service_pb2, retrieve_service_pb2_grpc
 
@@ -29,6 +38,7 @@ from tests.integration.ingest.conftest import create_database
 
 KEY = "k" * 32
 MODEL_NAME = "minilm"
+SECOND_MODEL = "minilm-again"
 CALL_SECONDS = 30
 
 
@@ -70,7 +80,7 @@ class Platform:
         self.processes = processes
         self._milvuses = {place: MilvusClient(uri) for place, uri in uris.items()}
         self._identity = Identity(tenant, "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
-        self.collection = index.collection_of(tenant, MODEL_NAME)
+        self._tenant = tenant
         # A service that is killed is called again, but a search must show its first answer.
         again = [("grpc.service_config", json.dumps(SERVICE_CONFIG))]
         channels = {
@@ -80,6 +90,7 @@ class Platform:
         self._stubs = {
             ingest_service_pb2: ingest_service_pb2_grpc.IngestServiceStub(channels["ingest"]),
             placement_pb: placement_service_pb2_grpc.PlacementServiceStub(channels["ingest"]),
+            index_pb: index_service_pb2_grpc.IndexServiceStub(channels["ingest"]),
             retrieve_service_pb2: retrieve_service_pb2_grpc.RetrieveServiceStub(channels["retrieve"]),
             erasure_service_pb2: erasure_service_pb2_grpc.ErasureServiceStub(channels["embed"]),
         }
@@ -108,10 +119,16 @@ class Platform:
         found = self(ingest_service_pb2.ListDocumentsRequest(page_size=500)).documents
         return {document.external_id: document for document in found}
 
-    def search(self, query: str) -> dict[str, str]:
+    def search(self, query: str, *, other: bool = False) -> dict[str, str]:
         """Return what is found: texts by title."""
-        found = self(retrieve_service_pb2.RetrieveRequest(query=query, top_k=20))
+        found = self(retrieve_service_pb2.RetrieveRequest(query=query, top_k=20, other_index=other))
         return {passage.title: passage.text for passage in found.passages}
+
+    def index(self) -> index_pb.TenantIndex:
+        return self(index_pb.GetIndexRequest()).index
+
+    def build(self, **config: Any) -> index_pb.TenantIndex:
+        return self(index_pb.BuildIndexRequest(config=config)).index
 
     def placement(self) -> placement_pb.Placement:
         return self(placement_pb.GetPlacementRequest()).placement
@@ -119,16 +136,14 @@ class Platform:
     def move(self, place: str) -> placement_pb.Placement:
         return self(placement_pb.MoveRequest(place=place)).placement
 
-    def rows(self, place: str) -> dict[str, int] | None:
-        """Return the versions of the documents in a place; None where the tenant has nothing there."""
-        milvus = self._milvuses[place]
-        if not milvus.has_collection(self.collection):
+    def rows(self, place: str, key: str = MODEL_NAME) -> dict[str, int] | None:
+        """Return the versions of the documents in an index; None where the tenant has none like that there."""
+        milvus, collection = self._milvuses[place], index.collection_of(self._tenant, key)
+        if not milvus.has_collection(collection):
             return None
-        milvus.load_collection(self.collection)
+        milvus.load_collection(collection)
         fields = [index.TITLE, index.VERSION]
-        rows = milvus.query(
-            self.collection, filter=f'{index.ID} != ""', output_fields=fields, consistency_level="Strong"
-        )
+        rows = milvus.query(collection, filter=f'{index.ID} != ""', output_fields=fields, consistency_level="Strong")
         return {row[index.TITLE]: row[index.VERSION] for row in rows}
 
 
@@ -168,6 +183,7 @@ def platform(tmp_path, bus, uris, database_url, pytestconfig) -> Iterator[Platfo
         "ingest": shared | {"EMBED_ADDRESS": at["embed"]},
         "embed": shared
         | {"MILVUS_URI": uris["shared"], "MODEL": str(model), "MODEL_NAME": MODEL_NAME}
+        | {"MODELS": json.dumps({SECOND_MODEL: str(model)})}
         # Kept between runs: the export takes seconds.
         | {"CACHE": str(pytestconfig.cache.mkdir("embedding-model"))},
         "retrieve": shared | {"MILVUS_URI": uris["shared"], "EMBED_ADDRESS": at["embed"]},

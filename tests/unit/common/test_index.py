@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.index import SCHEMA_VERSION, collection_of, former_collections_of, literal, schema_of
+from services.common.index import (
+    SCHEMA_VERSION,
+    collection_of,
+    former_collections_of,
+    is_collection_of,
+    literal,
+    schema_of,
+)
 
 
 @given(st.text(), st.text())
@@ -26,6 +33,19 @@ def test_another_tenant_or_model_has_another_collection(tenant_id, model, other_
 def test_an_older_schema_s_collections_have_other_names():
     former = former_collections_of("acme", "all-MiniLM-L6-v2")
     assert len({*former, collection_of("acme", "all-MiniLM-L6-v2")}) == SCHEMA_VERSION
+@given(st.text(), st.text(), st.text())
+def test_a_collection_is_told_as_its_tenant_s_and_as_nobody_else_s(tenant_id, config, other_tenant):
+    name = collection_of(tenant_id, config)
+    assert is_collection_of(tenant_id, name)
+    assert is_collection_of(other_tenant, name) == (other_tenant == tenant_id)
+
+
+def test_a_tenant_named_like_another_s_collections_has_none_of_them():
+    name = collection_of("a", "minilm")
+    imitator = name.removeprefix("t_").rpartition("_")[0]
+    for other in (imitator, f"{imitator}_", f"{imitator}_x", name.removeprefix("t_")):
+        assert not is_collection_of("a", collection_of(other, "minilm"))
+        assert not is_collection_of(other, name)
 
 
 def test_a_collection_keeps_its_name():

@@ -9,7 +9,7 @@ from tandem.ingest.v1 import events_pb2 as ingest_pb2
 
 from services.common.bus import DOCUMENTS_CHANGED, DOCUMENTS_DEAD, DOCUMENTS_INDEXED, Record
 from services.embed.consumer import DocumentConsumer
-from services.embed.domain import Deleted, Failed, Indexed
+from services.embed.domain import Beside, Deleted, Failed, Indexed, Result
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ class ScriptedIndexer:
         answer = self.script.get(change.document_id, Indexed(change.version, 2, 1))
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer if isinstance(answer, Result) else Result(answer)
 
 
 class Sent(list):
@@ -129,3 +129,16 @@ async def test_the_trace_goes_on():
         [Record(changed.topic, changed.key, changed.value, headers, 0, 0)]
     )
     assert sent[0].headers["traceparent"].split("-")[1] == trace_id
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "reason"),
+    [(Indexed(3, 7), "indexed", ""), (Failed(3, "INVALID_VECTOR", "none"), "failed", "INVALID_VECTOR")],
+)
+async def test_what_the_other_index_has_is_told_beside_what_the_live_one_has(outcome, kind, reason):
+    result = Result(Indexed(3, 2), Beside("other-key", outcome))
+    (told,), dead = await handled([record("d", 3)], ScriptedIndexer(d=result))
+    assert (told.WhichOneof("result"), told.indexed.chunk_count) == ("indexed", 2)
+    assert (told.other.key, told.other.WhichOneof("result"), told.other.failed.reason) == ("other-key", kind, reason)
+    # What fails in the other index alone is no dead letter: the document is found.
+    assert dead == []

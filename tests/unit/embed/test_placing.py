@@ -3,100 +3,23 @@
 import pytest
 from tandem.embed.v1 import embed_service_pb2
 
-from services.common.blobs import Blobs, digest_of
-from services.common.identity import set_caller, system
-from services.common.index_config import IndexConfig
+from services.common.identity import set_caller
 from services.common.placements import MoveState, Placement, PlacementUnavailable, PlaceUnknown
-from services.embed.adapters.memory import MemoryEmbedder, MemoryPassageIndex, WordTokens
-from services.embed.chunking.documents import DocumentChunker
-from services.embed.domain import Change, Deleted, Indexed, ParsedDocument
+from services.embed.domain import Deleted, Indexed
 from services.embed.emptying import PlaceInUse, PlaceServicer
-from services.embed.indexing import BlobsUnavailable, Reader
-from services.embed.lanes import LaneLimits, open_lanes
-from services.embed.placing import PlaceChanged, PlacedIndexer
+from services.embed.indexing import BlobsUnavailable
+from services.embed.placing import PlaceChanged
+from tests.unit.embed.placed import TEXT, T, open_platform
 
-T = system("t", "test")
-TEXT = "# A\n\nfirst\n\n# B\n\nsecond"
 COPYING = Placement("shared", MoveState.COPYING, "own", mirrored=True)
 TURNED = Placement("own", MoveState.EMPTYING, "shared", mirrored=True)
 LEFT = Placement("own", MoveState.EMPTYING, "shared", emptiable=True)
 
 
-class PlainParser:
-    def __init__(self):
-        self.parsed = 0
-
-    async def parse(self, content, change):
-        self.parsed += 1
-        return ParsedDocument(content.decode())
-
-
-class FailingIndex(MemoryPassageIndex):
-    """Fails once it has no writes left, and tells of each write."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes_left = 1000
-        self.on_write = lambda: None
-
-    async def upsert(self, identity, passages):
-        if self.writes_left == 0:
-            raise BlobsUnavailable("crashed")
-        self.writes_left -= 1
-        await super().upsert(identity, passages)
-        self.on_write()
-
-
-class Settled:
-    """Says what it is told to."""
-
-    def __init__(self):
-        self.placement = Placement()
-        self.away = False
-
-    async def of(self, identity):
-        if self.away:
-            raise PlacementUnavailable("away")
-        return self.placement
-
-    now = of
-
-
-class MemoryIndexes(dict):
-    def of(self, identity, place):
-        if place not in self:
-            raise PlaceUnknown("unknown")
-        return self[place]
-
-    def names(self, identity):
-        return list(self)
-
-
-class Platform:
-    def __init__(self, folder, lanes):
-        self.indexes = MemoryIndexes(shared=FailingIndex(), own=FailingIndex())
-        self.placements = Settled()
-        self.blobs = Blobs(str(folder))
-        self.parser = PlainParser()
-        reader = Reader(
-            self.blobs, self.parser, DocumentChunker(WordTokens(), IndexConfig("words", ("en", "fr"), 40, 0)), 1000
-        )
-        self.indexer = PlacedIndexer(self.indexes, self.placements, reader, lanes)
-
-    async def index_one(self, version, text="", **fields):
-        content = text.encode()
-        key = await self.blobs.put("t", content) if text else ""
-        change = Change("t", "d", version, blob_key=key, content_digest=digest_of(content), **fields)
-        return (await self.indexer.index([change]))[0]
-
-    async def rows(self, place):
-        return {(row.id, row.version) for row in await self.indexes[place].stored(T, ["d"])}
-
-
 @pytest.fixture
 async def platform(tmp_path):
-    async with open_lanes(MemoryEmbedder(), LaneLimits(16, 64, 1000)) as lanes:
-        yield Platform(tmp_path, lanes)
+    async with open_platform(tmp_path) as platform:
+        yield platform
 
 
 async def test_what_is_copied_is_neither_parsed_nor_embedded_again(platform):

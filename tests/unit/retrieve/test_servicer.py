@@ -306,7 +306,7 @@ async def test_a_further_search_that_fails_or_is_late_is_left_out(passages):
     request = pb.RetrieveRequest(query="Who is older, Mia Lund or Bo Ek?")
 
     class Failing(MemoryQueryEmbedder):
-        async def embed(self, text, call):
+        async def embed(self, text, call, model=""):
             if text == "Bo Ek":
                 raise EmbedderUnavailable("away")
             if text == "Mia Lund" and late:

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
+from tandem.common.v1 import index_pb2 as tandem_dot_common_dot_v1_dot_index__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/embed/v1/embed_service.proto\x12\x0ftandem.embed.v1\x1a\x1dtandem/common/v1/access.proto\"\"\n\x0c\x45mbedRequest\x12\x12\n\x05texts\x18\x01 \x03(\tB\x03\x80\x01\x01\"H\n\rEmbedResponse\x12(\n\x07vectors\x18\x01 \x03(\x0b\x32\x17.tandem.embed.v1.Vector\x12\r\n\x05model\x18\x02 \x01(\t\"\x1d\n\x06Vector\x12\x13\n\x06values\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\"\"\n\x11\x45mptyPlaceRequest\x12\r\n\x05place\x18\x01 \x01(\t\"%\n\x12\x45mptyPlaceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\x32_\n\x0c\x45mbedService\x12O\n\x05\x45mbed\x12\x1d.tandem.embed.v1.EmbedRequest\x1a\x1e.tandem.embed.v1.EmbedResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x32k\n\x0cPlaceService\x12[\n\nEmptyPlace\x12\".tandem.embed.v1.EmptyPlaceRequest\x1a#.tandem.embed.v1.EmptyPlaceResponse\"\x04\x88\xe7\x18\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/embed/v1/embed_service.proto\x12\x0ftandem.embed.v1\x1a\x1dtandem/common/v1/access.proto\x1a\x1ctandem/common/v1/index.proto\"1\n\x0c\x45mbedRequest\x12\x12\n\x05texts\x18\x01 \x03(\tB\x03\x80\x01\x01\x12\r\n\x05model\x18\x02 \x01(\t\"H\n\rEmbedResponse\x12(\n\x07vectors\x18\x01 \x03(\x0b\x32\x17.tandem.embed.v1.Vector\x12\r\n\x05model\x18\x02 \x01(\t\"\x1d\n\x06Vector\x12\x13\n\x06values\x18\x01 \x01(\x0c\x42\x03\x80\x01\x01\"\"\n\x11\x45mptyPlaceRequest\x12\r\n\x05place\x18\x01 \x01(\t\"%\n\x12\x45mptyPlaceResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\"\x16\n\x14GetDeploymentRequest\"\x83\x01\n\x15GetDeploymentResponse\x12,\n\x05index\x18\x01 \x01(\x0b\x32\x1d.tandem.common.v1.IndexConfig\x12\x0b\n\x03key\x18\x03 \x01(\t\x12/\n\x06models\x18\x02 \x03(\x0b\x32\x1f.tandem.embed.v1.EmbeddingModel\"2\n\x0e\x45mbeddingModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\"\x1f\n\x10\x44ropIndexRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"$\n\x11\x44ropIndexResponse\x12\x0f\n\x07removed\x18\x01 \x01(\x03\x32_\n\x0c\x45mbedService\x12O\n\x05\x45mbed\x12\x1d.tandem.embed.v1.EmbedRequest\x1a\x1e.tandem.embed.v1.EmbedResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x32k\n\x0cPlaceService\x12[\n\nEmptyPlace\x12\".tandem.embed.v1.EmptyPlaceRequest\x1a#.tandem.embed.v1.EmptyPlaceResponse\"\x04\x88\xe7\x18\x05\x32\xd1\x01\n\x0cIndexService\x12g\n\rGetDeployment\x12%.tandem.embed.v1.GetDeploymentRequest\x1a&.tandem.embed.v1.GetDeploymentResponse\"\x07\x90\x02\x01\x88\xe7\x18\x01\x12X\n\tDropIndex\x12!.tandem.embed.v1.DropIndexRequest\x1a\".tandem.embed.v1.DropIndexResponse\"\x04\x88\xe7\x18\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +41,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001\210\347\030\001'
   _globals['_PLACESERVICE'].methods_by_name['EmptyPlace']._loaded_options = None
   _globals['_PLACESERVICE'].methods_by_name['EmptyPlace']._serialized_options = b'\210\347\030\005'
-  _globals['_EMBEDREQUEST']._serialized_start=87
-  _globals['_EMBEDREQUEST']._serialized_end=121
-  _globals['_EMBEDRESPONSE']._serialized_start=123
-  _globals['_EMBEDRESPONSE']._serialized_end=195
-  _globals['_VECTOR']._serialized_start=197
-  _globals['_VECTOR']._serialized_end=226
-  _globals['_EMPTYPLACEREQUEST']._serialized_start=228
-  _globals['_EMPTYPLACEREQUEST']._serialized_end=262
-  _globals['_EMPTYPLACERESPONSE']._serialized_start=264
-  _globals['_EMPTYPLACERESPONSE']._serialized_end=301
-  _globals['_EMBEDSERVICE']._serialized_start=303
-  _globals['_EMBEDSERVICE']._serialized_end=398
-  _globals['_PLACESERVICE']._serialized_start=400
-  _globals['_PLACESERVICE']._serialized_end=507
+  _globals['_INDEXSERVICE'].methods_by_name['GetDeployment']._loaded_options = None
+  _globals['_INDEXSERVICE'].methods_by_name['GetDeployment']._serialized_options = b'\220\002\001\210\347\030\001'
+  _globals['_INDEXSERVICE'].methods_by_name['DropIndex']._loaded_options = None
+  _globals['_INDEXSERVICE'].methods_by_name['DropIndex']._serialized_options = b'\210\347\030\005'
+  _globals['_EMBEDREQUEST']._serialized_start=117
+  _globals['_EMBEDREQUEST']._serialized_end=166
+  _globals['_EMBEDRESPONSE']._serialized_start=168
+  _globals['_EMBEDRESPONSE']._serialized_end=240
+  _globals['_VECTOR']._serialized_start=242
+  _globals['_VECTOR']._serialized_end=271
+  _globals['_EMPTYPLACEREQUEST']._serialized_start=273
+  _globals['_EMPTYPLACEREQUEST']._serialized_end=307
+  _globals['_EMPTYPLACERESPONSE']._serialized_start=309
+  _globals['_EMPTYPLACERESPONSE']._serialized_end=346
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_start=348
+  _globals['_GETDEPLOYMENTREQUEST']._serialized_end=370
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_start=373
+  _globals['_GETDEPLOYMENTRESPONSE']._serialized_end=504
+  _globals['_EMBEDDINGMODEL']._serialized_start=506
+  _globals['_EMBEDDINGMODEL']._serialized_end=556
+  _globals['_DROPINDEXREQUEST']._serialized_start=558
+  _globals['_DROPINDEXREQUEST']._serialized_end=589
+  _globals['_DROPINDEXRESPONSE']._serialized_start=591
+  _globals['_DROPINDEXRESPONSE']._serialized_end=627
+  _globals['_EMBEDSERVICE']._serialized_start=629
+  _globals['_EMBEDSERVICE']._serialized_end=724
+  _globals['_PLACESERVICE']._serialized_start=726
+  _globals['_PLACESERVICE']._serialized_end=833
+  _globals['_INDEXSERVICE']._serialized_start=836
+  _globals['_INDEXSERVICE']._serialized_end=1045
 # @@protoc_insertion_point(module_scope)

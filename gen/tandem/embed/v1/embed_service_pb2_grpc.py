@@ -50,8 +50,8 @@ class EmbedServiceServicer:
         """Embed embeds short texts, ahead of any document that waits. Texts of calls that
         arrive together are embedded together.
 
-        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS;
-        RESOURCE_EXHAUSTED / QUEUE_FULL.
+        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+        QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,6 +174,134 @@ class PlaceService:
             '/tandem.embed.v1.PlaceService/EmptyPlace',
             tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceRequest.SerializeToString,
             tandem_dot_embed_dot_v1_dot_embed__service__pb2.EmptyPlaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class IndexServiceStub:
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetDeployment = channel.unary_unary(
+                '/tandem.embed.v1.IndexService/GetDeployment',
+                request_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentRequest.SerializeToString,
+                response_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentResponse.FromString,
+                _registered_method=True)
+        self.DropIndex = channel.unary_unary(
+                '/tandem.embed.v1.IndexService/DropIndex',
+                request_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexRequest.SerializeToString,
+                response_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexResponse.FromString,
+                _registered_method=True)
+
+
+class IndexServiceServicer:
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    def GetDeployment(self, request, context):
+        """GetDeployment returns what the indexes of tenants are that never chose, and what they may
+        choose from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropIndex(self, request, context):
+        """DropIndex removes the caller's tenant's index that is being dropped from every place, once
+        neither a search nor a write uses it. A repeat removes nothing.
+
+        Errors: FAILED_PRECONDITION / INDEX_IN_USE; UNAVAILABLE / INDEX_CONFIG_UNAVAILABLE,
+        INDEX_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_IndexServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetDeployment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeployment,
+                    request_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentRequest.FromString,
+                    response_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentResponse.SerializeToString,
+            ),
+            'DropIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropIndex,
+                    request_deserializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexRequest.FromString,
+                    response_serializer=tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'tandem.embed.v1.IndexService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('tandem.embed.v1.IndexService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class IndexService:
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    @staticmethod
+    def GetDeployment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.embed.v1.IndexService/GetDeployment',
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentRequest.SerializeToString,
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.GetDeploymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.embed.v1.IndexService/DropIndex',
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexRequest.SerializeToString,
+            tandem_dot_embed_dot_v1_dot_embed__service__pb2.DropIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,8 +37,8 @@ class EmbedServiceStub:
     """Embed embeds short texts, ahead of any document that waits. Texts of calls that
     arrive together are embedded together.
 
-    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS;
-    RESOURCE_EXHAUSTED / QUEUE_FULL.
+    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+    QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
     """
 
 @_typing.type_check_only
@@ -50,8 +50,8 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     """Embed embeds short texts, ahead of any document that waits. Texts of calls that
     arrive together are embedded together.
 
-    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS;
-    RESOURCE_EXHAUSTED / QUEUE_FULL.
+    Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+    QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
     """
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,8 +66,8 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         """Embed embeds short texts, ahead of any document that waits. Texts of calls that
         arrive together are embedded together.
 
-        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS;
-        RESOURCE_EXHAUSTED / QUEUE_FULL.
+        Errors: INVALID_ARGUMENT / EMPTY_TEXT, TOO_MANY_TEXTS, MODEL_UNKNOWN; RESOURCE_EXHAUSTED /
+        QUEUE_FULL; UNAVAILABLE / MODEL_UNAVAILABLE when the model cannot be loaded.
         """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -117,3 +117,73 @@ class PlaceServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_PlaceServiceServicer_to_server(servicer: PlaceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class IndexServiceStub:
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> IndexServiceAsyncStub: ...
+    GetDeployment: _grpc.UnaryUnaryMultiCallable[_embed_service_pb2.GetDeploymentRequest, _embed_service_pb2.GetDeploymentResponse]
+    """GetDeployment returns what the indexes of tenants are that never chose, and what they may
+    choose from.
+    """
+    DropIndex: _grpc.UnaryUnaryMultiCallable[_embed_service_pb2.DropIndexRequest, _embed_service_pb2.DropIndexResponse]
+    """DropIndex removes the caller's tenant's index that is being dropped from every place, once
+    neither a search nor a write uses it. A repeat removes nothing.
+
+    Errors: FAILED_PRECONDITION / INDEX_IN_USE; UNAVAILABLE / INDEX_CONFIG_UNAVAILABLE,
+    INDEX_UNAVAILABLE.
+    """
+
+@_typing.type_check_only
+class IndexServiceAsyncStub(IndexServiceStub):
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    GetDeployment: _aio.UnaryUnaryMultiCallable[_embed_service_pb2.GetDeploymentRequest, _embed_service_pb2.GetDeploymentResponse]  # type: ignore[assignment]
+    """GetDeployment returns what the indexes of tenants are that never chose, and what they may
+    choose from.
+    """
+    DropIndex: _aio.UnaryUnaryMultiCallable[_embed_service_pb2.DropIndexRequest, _embed_service_pb2.DropIndexResponse]  # type: ignore[assignment]
+    """DropIndex removes the caller's tenant's index that is being dropped from every place, once
+    neither a search nor a write uses it. A repeat removes nothing.
+
+    Errors: FAILED_PRECONDITION / INDEX_IN_USE; UNAVAILABLE / INDEX_CONFIG_UNAVAILABLE,
+    INDEX_UNAVAILABLE.
+    """
+
+class IndexServiceServicer(metaclass=_abc_1.ABCMeta):
+    """IndexService says what indexes this deployment can make, and removes those that tenants have
+    left, for ingest, which has them built.
+    """
+
+    @_abc_1.abstractmethod
+    def GetDeployment(
+        self,
+        request: _embed_service_pb2.GetDeploymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_service_pb2.GetDeploymentResponse, _abc.Awaitable[_embed_service_pb2.GetDeploymentResponse]]:
+        """GetDeployment returns what the indexes of tenants are that never chose, and what they may
+        choose from.
+        """
+
+    @_abc_1.abstractmethod
+    def DropIndex(
+        self,
+        request: _embed_service_pb2.DropIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_service_pb2.DropIndexResponse, _abc.Awaitable[_embed_service_pb2.DropIndexResponse]]:
+        """DropIndex removes the caller's tenant's index that is being dropped from every place, once
+        neither a search nor a write uses it. A repeat removes nothing.
+
+        Errors: FAILED_PRECONDITION / INDEX_IN_USE; UNAVAILABLE / INDEX_CONFIG_UNAVAILABLE,
+        INDEX_UNAVAILABLE.
+        """
+
+def add_IndexServiceServicer_to_server(servicer: IndexServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

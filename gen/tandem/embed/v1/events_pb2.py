@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctandem/embed/v1/events.proto\x12\x0ftandem.embed.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x02\n\x0f\x44ocumentIndexed\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12+\n\x07indexed\x18\x04 \x01(\x0b\x32\x18.tandem.embed.v1.IndexedH\x00\x12+\n\x07\x64\x65leted\x18\x05 \x01(\x0b\x32\x18.tandem.embed.v1.DeletedH\x00\x12)\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x17.tandem.embed.v1.FailedH\x00\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06result\"P\n\x07Indexed\x12\x13\n\x0b\x63hunk_count\x18\x01 \x01(\x05\x12\x16\n\x0e\x65mbedded_count\x18\x02 \x01(\x05\x12\x18\n\x10suspicious_count\x18\x03 \x01(\x05\"\t\n\x07\x44\x65leted\".\n\x06\x46\x61iled\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x07message\x18\x02 \x01(\tB\x03\x80\x01\x01\"\xb4\x01\n\nDeadLetter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x12\n\x05value\x18\x05 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x14\n\x07message\x18\x07 \x01(\tB\x03\x80\x01\x01\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctandem/embed/v1/events.proto\x12\x0ftandem.embed.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x02\n\x0f\x44ocumentIndexed\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12+\n\x07indexed\x18\x04 \x01(\x0b\x32\x18.tandem.embed.v1.IndexedH\x00\x12+\n\x07\x64\x65leted\x18\x05 \x01(\x0b\x32\x18.tandem.embed.v1.DeletedH\x00\x12)\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x17.tandem.embed.v1.FailedH\x00\x12/\n\x0b\x66inished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05other\x18\x08 \x01(\x0b\x32\x1b.tandem.embed.v1.OtherIndexB\x08\n\x06result\"{\n\nOtherIndex\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x07indexed\x18\x02 \x01(\x0b\x32\x18.tandem.embed.v1.IndexedH\x00\x12)\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x17.tandem.embed.v1.FailedH\x00\x42\x08\n\x06result\"P\n\x07Indexed\x12\x13\n\x0b\x63hunk_count\x18\x01 \x01(\x05\x12\x16\n\x0e\x65mbedded_count\x18\x02 \x01(\x05\x12\x18\n\x10suspicious_count\x18\x03 \x01(\x05\"\t\n\x07\x44\x65leted\".\n\x06\x46\x61iled\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x07message\x18\x02 \x01(\tB\x03\x80\x01\x01\"\xb4\x01\n\nDeadLetter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x12\n\x05value\x18\x05 \x01(\x0c\x42\x03\x80\x01\x01\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x14\n\x07message\x18\x07 \x01(\tB\x03\x80\x01\x01\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEADLETTER'].fields_by_name['message']._loaded_options = None
   _globals['_DEADLETTER'].fields_by_name['message']._serialized_options = b'\200\001\001'
   _globals['_DOCUMENTINDEXED']._serialized_start=83
-  _globals['_DOCUMENTINDEXED']._serialized_end=349
-  _globals['_INDEXED']._serialized_start=351
-  _globals['_INDEXED']._serialized_end=431
-  _globals['_DELETED']._serialized_start=433
-  _globals['_DELETED']._serialized_end=442
-  _globals['_FAILED']._serialized_start=444
-  _globals['_FAILED']._serialized_end=490
-  _globals['_DEADLETTER']._serialized_start=493
-  _globals['_DEADLETTER']._serialized_end=673
+  _globals['_DOCUMENTINDEXED']._serialized_end=393
+  _globals['_OTHERINDEX']._serialized_start=395
+  _globals['_OTHERINDEX']._serialized_end=518
+  _globals['_INDEXED']._serialized_start=520
+  _globals['_INDEXED']._serialized_end=600
+  _globals['_DELETED']._serialized_start=602
+  _globals['_DELETED']._serialized_end=611
+  _globals['_FAILED']._serialized_start=613
+  _globals['_FAILED']._serialized_end=659
+  _globals['_DEADLETTER']._serialized_start=662
+  _globals['_DEADLETTER']._serialized_end=842
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,7 @@ class DocumentIndexed(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     document_id: _builtins.str
     version: _builtins.int
@@ -43,6 +44,12 @@ class DocumentIndexed(_message.Message):
     def failed(self) -> Global___Failed: ...
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def other(self) -> Global___OtherIndex:
+        """What became of the version in the index beside the live one, where there is any; `result` is of
+        the live one alone.
+        """
+
     def __init__(
         self,
         *,
@@ -53,16 +60,49 @@ class DocumentIndexed(_message.Message):
         deleted: Global___Deleted | None = ...,
         failed: Global___Failed | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        other: Global___OtherIndex | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "failed", b"failed", "finished_at", b"finished_at", "indexed", b"indexed", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "failed", b"failed", "finished_at", b"finished_at", "indexed", b"indexed", "other", b"other", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "document_id", b"document_id", "failed", b"failed", "finished_at", b"finished_at", "indexed", b"indexed", "result", b"result", "tenant_id", b"tenant_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "document_id", b"document_id", "failed", b"failed", "finished_at", b"finished_at", "indexed", b"indexed", "other", b"other", "result", b"result", "tenant_id", b"tenant_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["indexed", "deleted", "failed"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___DocumentIndexed: _TypeAlias = DocumentIndexed  # noqa: Y015
+
+@_typing.final
+class OtherIndex(_message.Message):
+    """A version in the index beside the live one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    INDEXED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """What tells it from the tenant's other index."""
+    @_builtins.property
+    def indexed(self) -> Global___Indexed: ...
+    @_builtins.property
+    def failed(self) -> Global___Failed: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        indexed: Global___Indexed | None = ...,
+        failed: Global___Failed | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "indexed", b"indexed", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "indexed", b"indexed", "key", b"key", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["indexed", "failed"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___OtherIndex: _TypeAlias = OtherIndex  # noqa: Y015
 
 @_typing.final
 class Indexed(_message.Message):

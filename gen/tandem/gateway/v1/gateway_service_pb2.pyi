@@ -536,6 +536,7 @@ class SearchRequest(_message.Message):
     WIDEN_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     TUNING_FIELD_NUMBER: _builtins.int
+    OTHER_INDEX_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     top_k: _builtins.int
@@ -543,6 +544,8 @@ class SearchRequest(_message.Message):
     widen: _builtins.bool
     """As in RetrieveRequest: widened to their sections; searches at most; and a tuning to try."""
     steps: _builtins.int
+    other_index: _builtins.bool
+    """As in RetrieveRequest."""
     @_builtins.property
     def filter(self) -> _retrieve_service_pb2.RetrieveFilter: ...
     @_builtins.property
@@ -556,10 +559,11 @@ class SearchRequest(_message.Message):
         widen: _builtins.bool = ...,
         steps: _builtins.int = ...,
         tuning: _tuning_service_pb2.Tuning | None = ...,
+        other_index: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "other_index", b"other_index", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ class RetrieveRequest(_message.Message):
     WIDEN_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     TUNING_FIELD_NUMBER: _builtins.int
+    OTHER_INDEX_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     top_k: _builtins.int
@@ -42,6 +43,10 @@ class RetrieveRequest(_message.Message):
     steps: _builtins.int
     """Rounds of searches, for a query that is taken apart: 1 is one search, each further round at most
     4 at once. 0 means as the tenant's tuning says, more than 4 is clipped.
+    """
+    other_index: _builtins.bool
+    """True: the index beside the live one is searched, as far as it is built, to compare the two. It
+    asks for the role admin.
     """
     @_builtins.property
     def filter(self) -> Global___RetrieveFilter: ...
@@ -58,10 +63,11 @@ class RetrieveRequest(_message.Message):
         widen: _builtins.bool = ...,
         steps: _builtins.int = ...,
         tuning: _tuning_service_pb2.Tuning | None = ...,
+        other_index: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "tuning", b"tuning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "other_index", b"other_index", "query", b"query", "steps", b"steps", "top_k", b"top_k", "tuning", b"tuning", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -41,8 +41,9 @@ class RetrieveServiceStub:
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
     INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
-    RESOURCE_EXHAUSTED / QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+    PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+    INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
     """
     GetPassages: _grpc.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetPassagesRequest, _retrieve_service_pb2.GetPassagesResponse]
     """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
@@ -66,8 +67,9 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
 
     Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
     INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
-    RESOURCE_EXHAUSTED / QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-    INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+    PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+    QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+    INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
     """
     GetPassages: _aio.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetPassagesRequest, _retrieve_service_pb2.GetPassagesResponse]  # type: ignore[assignment]
     """GetPassages reads passages again by their chunks, as they are now. Those that are gone, or
@@ -94,8 +96,9 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT / EMPTY_QUERY, QUERY_TOO_LONG, INVALID_TOP_K,
         INVALID_FILTER, INVALID_STEPS, INVALID_TUNING; UNAUTHENTICATED / IDENTITY_MISSING;
-        RESOURCE_EXHAUSTED / QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE /
-        INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
+        PERMISSION_DENIED / ROLE_REQUIRED; FAILED_PRECONDITION / NO_OTHER_INDEX; RESOURCE_EXHAUSTED /
+        QUEUE_FULL when too many queries wait to be embedded; UNAVAILABLE / INDEX_UNAVAILABLE,
+        INDEX_CONFIG_UNAVAILABLE, EMBEDDER_UNAVAILABLE, PERMISSIONS_UNAVAILABLE, TUNING_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
