@@ -12,6 +12,7 @@ from services.cli.verbs import (
     documents,
     erase,
     index,
+    index_comparison,
     people,
     platform,
     records,
@@ -69,6 +70,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "index": {
         "show": index.show,
         "build": index.build,
+        "compare": index_comparison.compare,
         "switch": index.switch,
         "revert": index.revert,
         "drop": index.drop,
