@@ -55,8 +55,8 @@ Row = dict[str, object]
 def collection_of(tenant_id: str, config: str) -> str:
     """Return the name of a tenant's collection for a configuration of its index.
 
-    That is the configuration's digest, see services/common/index_config.py, or for the
-    deployment's default the embedding model's name.
+    That is the index's key, see services/common/indexes.py, or for the deployment's default the
+    embedding model's name.
     """
     digest = hashlib.sha256(f"{config}\0{SCHEMA_VERSION}".encode()).hexdigest()[:_DIGITS]
     return f"{_prefix_of(tenant_id)}{digest}"

@@ -105,9 +105,17 @@ class PlacedIndexer:
         identity = system(change.tenant_id, _PART)
         configured = await self._registry.configurations.of(identity)
         for made in (configured.live, *filter(None, (configured.second,))):
-            target = await self._target(identity, made)
-            await target.indexer().withdraw(change)
-            await self._mirror(identity, target, [change])
+            await self._remove(identity, made, [change])
+
+    async def _remove(self, identity: Identity, made: Made | None, changes: Sequence[Change]) -> None:
+        """Remove documents from an index wherever it is now, with or without its model."""
+        recipe = self._registry.recipes.for_removal(made)
+        placement = await self._registry.placements.of(identity)
+        for place in (placement.place, placement.other_place)[: 1 + placement.mirrored]:
+            index = self._indexes.of(identity, place, recipe)
+            target = _Target(made, recipe, GuardedIndex(index, lambda: self._check_placed(identity, placement, made)))
+            for change in changes:
+                await target.indexer().withdraw(change)
 
     async def _index_tenant(self, identity: Identity, changes: Sequence[Change]) -> list[Result]:
         before = await self._registry.configurations.of(identity)
@@ -134,6 +142,9 @@ class PlacedIndexer:
         try:
             target = await self._target(identity, made)
         except ModelUnavailable as error:
+            # What fails is not in it, in no earlier version either; nor is what is deleted.
+            await self._remove(identity, made, [change for change, _ in current])
+            kept = [change for change in kept if not change.deleted]
             return {change.key: Beside(made.key, Failed(change.version, error.reason, str(error))) for change in kept}
         indexer = target.indexer(live)
         for change in gone:
@@ -164,6 +175,8 @@ class PlacedIndexer:
             raise
         except Exception as error:
             log.exception("second_index_failed", tenant=change.tenant_id, document=change.document_id)
+            # What fails is not in it, in no earlier version either.
+            await indexer.withdraw(change)
             return Failed(change.version, INTERNAL, f"indexing failed: {type(error).__name__}")
 
     async def _target(self, identity: Identity, made: Made | None) -> "_Target":
@@ -178,7 +191,7 @@ class PlacedIndexer:
         placement = await self._registry.placements.of(identity)
         if placement.mirrored:
             other = self._indexes.of(identity, placement.other_place, target.recipe)
-            copy = GuardedIndex(other, lambda: self._check_mirrored(identity, placement, target.made))
+            copy = GuardedIndex(other, lambda: self._check_placed(identity, placement, target.made))
             await mirror(identity, [change.document_id for change in changes], target.index, copy)
 
     async def _check(self, identity: Identity, place: str, made: Made | None) -> None:
@@ -186,9 +199,9 @@ class PlacedIndexer:
             raise PlaceChanged("the tenant is elsewhere now")
         await self._check_made(identity, made)
 
-    async def _check_mirrored(self, identity: Identity, before: Placement, made: Made | None) -> None:
+    async def _check_placed(self, identity: Identity, before: Placement, made: Made | None) -> None:
         now = await self._registry.placements.of(identity)
-        if (now.place, now.other_place, now.mirrored) != (before.place, before.other_place, True):
+        if (now.place, now.other_place, now.mirrored) != (before.place, before.other_place, before.mirrored):
             raise PlaceChanged("the tenant's move has gone on")
         await self._check_made(identity, made)
 

@@ -34,6 +34,12 @@ class Recipes:
             ModelUnavailable: its model cannot be had now.
         """
         made = made or self.default
-        model = await self._models.of(made.config.model)
+        return self._recipe(made, await self._models.of(made.config.model))
+
+    def for_removal(self, made: Made | None) -> Recipe:
+        """Return what suffices to remove passages from an index; its model, which may be away, is not its own."""
+        return self._recipe(made or self.default, self._models.own)
+
+    def _recipe(self, made: Made, model: Model) -> Recipe:
         reader = replace(self._reader, chunker=DocumentChunker(model.tokens, made.config))
         return Recipe(made.key, made.config, model, reader)

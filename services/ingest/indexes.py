@@ -12,7 +12,7 @@ from services.ingest.errors import IndexBuildUnderWay, IndexNotKept, IndexNotRea
 class Owned:
     """A tenant's indexes, and since how many seconds that is so; `live` is None where it never chose.
 
-    `listed` is set when what is to be built is noted down, document by document.
+    `listed` is set when what is to be built is noted down, document by document. `builds` counts them.
     """
 
     tenant_id: str
@@ -20,6 +20,7 @@ class Owned:
     state: IndexState = IndexState.SETTLED
     other: Made | None = None
     listed: bool = False
+    builds: int = 0
     seconds: float = 0.0
 
 
@@ -87,7 +88,9 @@ def begun(owned: Owned, live: Made, config: IndexConfig) -> Owned:
     if config == live.config:
         raise IndexSame("the live index is made like this")
     if owned.other is None:
-        return Owned(owned.tenant_id, live, IndexState.BUILDING, Made(config, config.digest()))
+        # A key of its own: what is still told of an earlier build of the same is not taken for this one's.
+        other = Made(config, f"{config.digest()}-{owned.builds + 1}")
+        return Owned(owned.tenant_id, live, IndexState.BUILDING, other, builds=owned.builds + 1)
     if owned.other.config == config and owned.state is not IndexState.DROPPING:
         return owned
     raise IndexBuildUnderWay("another index is beside the live one: drop it first", state=owned.state)
@@ -130,7 +133,7 @@ def dropped(owned: Owned) -> Owned:
 
 def settled(owned: Owned) -> Owned:
     """Return the indexes when the other one is gone."""
-    return Owned(owned.tenant_id, owned.live)
+    return Owned(owned.tenant_id, owned.live, builds=owned.builds)
 
 
 def built(owned: Owned) -> Owned:

@@ -211,6 +211,7 @@ def _values(owned: Owned) -> dict[str, object]:
         "other": owned.other.config.to_json() if owned.other else "",
         "other_key": owned.other.key if owned.other else "",
         "listed": owned.listed,
+        "builds": owned.builds,
         "changed_at": func.clock_timestamp(),
     }
 
@@ -222,6 +223,7 @@ def _owned_of(row: Row[Any]) -> Owned:
         state=IndexState(row.state),
         other=_made(row.other, row.other_key),
         listed=row.listed,
+        builds=row.builds,
         seconds=float(row.seconds),
     )
 

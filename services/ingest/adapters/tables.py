@@ -174,6 +174,8 @@ TENANT_INDEXES = Table(
     Column("other_key", String, nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
     Column("listed", Boolean, nullable=False),
+    # How many there were: part of the next one's key.
+    Column("builds", Integer, nullable=False),
 )
 
 # What the index beside the live one has of each document, or is still to be given.

@@ -7,7 +7,7 @@ from services.common.identity import set_caller
 from services.common.index_config import IndexConfig
 from services.common.indexes import IndexConfigUnavailable, IndexState, Made, TenantIndex
 from services.common.placements import MoveState, Placement
-from services.embed.domain import Beside, Deleted, Failed, Indexed
+from services.embed.domain import Beside, Change, Deleted, Failed, Indexed
 from services.embed.emptying import PlaceServicer
 from services.embed.index_servicer import IndexInUse, IndexServicer
 from services.embed.indexing import BlobsUnavailable
@@ -89,6 +89,34 @@ async def test_a_model_that_cannot_be_had_fails_in_the_other_index_alone(platfor
     assert (result.beside.outcome.version, result.beside.outcome.reason) == (1, "MODEL_UNAVAILABLE")
 
 
+async def test_what_is_deleted_leaves_an_index_whose_model_is_gone_too(platform):
+    platform.configured.index = building(FRENCH)
+    await platform.index_one(1, TEXT)
+    gone = Made(UNKNOWN.config, "french")
+    platform.configured.index, platform.placements.placement = building(gone), COPYING
+    assert await platform.rows("shared french")
+    result = await platform.result_of(2, deleted=True)
+    assert (result.outcome, result.beside) == (Deleted(2), None)
+    for place in ("shared", "shared french", "own", "own french"):
+        assert await platform.rows(place) == set()
+
+
+async def test_what_fails_for_want_of_a_model_leaves_no_earlier_version(platform):
+    platform.configured.index = building(FRENCH)
+    await platform.index_one(1, TEXT)
+    platform.configured.index = building(Made(UNKNOWN.config, "french"))
+    assert (await platform.result_of(2, TEXT)).beside.outcome.reason == "MODEL_UNAVAILABLE"
+    assert await platform.rows("shared french") == set()
+
+
+async def test_a_document_is_withdrawn_from_every_index(platform):
+    platform.configured.index, platform.placements.placement = building(FRENCH), COPYING
+    await platform.index_one(1, TEXT)
+    await platform.indexer.withdraw(Change("t", "d", 1))
+    for place in ("shared", "shared french", "own", "own french"):
+        assert await platform.rows(place) == set()
+
+
 async def test_what_nobody_foresaw_in_the_other_index_is_no_fault_of_the_live_one(platform):
     def surprise():
         raise ZeroDivisionError
@@ -99,6 +127,7 @@ async def test_what_nobody_foresaw_in_the_other_index_is_no_fault_of_the_live_on
     result = await platform.result_of(2, TEXT, readers=("user:b",))
     assert result.outcome == Indexed(2, 2, 0)
     assert (result.beside.outcome.version, result.beside.outcome.reason) == (2, "INTERNAL")
+    assert await platform.rows("shared french") == set()
     platform.indexes["shared french"].on_write = lambda: None
     assert (await platform.result_of(2, TEXT, readers=("user:b",))).beside == Beside("french", Indexed(2, 2, 0))
 

@@ -70,7 +70,14 @@ def test_what_no_index_can_be_made_of_is_refused(wanted, error):
 
 
 def test_a_first_build_writes_down_how_the_live_index_is_made():
-    assert Owned("t", DEFAULT, IndexState.BUILDING, Made(OTHER, OTHER.digest())) == BUILDING
+    assert (BUILDING.tenant_id, BUILDING.live, BUILDING.state) == ("t", DEFAULT, IndexState.BUILDING)
+    assert BUILDING.other.config == OTHER
+
+
+def test_the_same_configuration_built_again_is_another_index():
+    again = begun(settled(DROPPING), DEFAULT, OTHER)
+    assert again.other.config == BUILDING.other.config
+    assert again.other.key != BUILDING.other.key
 
 
 @pytest.mark.parametrize("owned", [BUILDING, READY])
@@ -126,7 +133,7 @@ def test_whatever_is_beside_the_live_index_can_be_dropped(owned):
     left = dropped(owned)
     assert (left.live, left.other, left.state) == (owned.live, owned.other, IndexState.DROPPING)
     assert dropped(left) is left
-    assert settled(left) == Owned("t", owned.live)
+    assert settled(left) == Owned("t", owned.live, builds=1)
 
 
 def test_where_nothing_is_beside_the_live_index_nothing_is_dropped():

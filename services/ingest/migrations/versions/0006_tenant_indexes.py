@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("other_key", sa.String, nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("listed", sa.Boolean, nullable=False),
+        sa.Column("builds", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name="pk_tenant_indexes"),
         schema=SCHEMA,
     )
