@@ -15,6 +15,7 @@ from services.cli.verbs import (
     erase,
     evaluation,
     index,
+    index_comparison,
     kept_sets,
     people,
     platform,
@@ -103,6 +104,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     "index": {
         "show": index.show,
         "build": index.build,
+        "compare": index_comparison.compare,
         "switch": index.switch,
         "revert": index.revert,
         "drop": index.drop,
