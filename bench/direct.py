@@ -13,6 +13,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 from bench.platform import free_address, wait_for_port
 from services.cli import models, parts
 from services.common import index
+from services.common.analysis import question_stems
 from services.embed.adapters.milvus_rows import row_of
 from services.embed.adapters.tokens import HuggingFaceTokens
 from services.embed.chunking.chunker import Chunker, ChunkLimits
@@ -27,7 +28,6 @@ CANDIDATES = 30
 CHUNK_TOKENS = 220
 OVERLAP_TOKENS = 30
 MAX_CHARACTERS = 4_000_000
-# What the platform stems by.
 LANGUAGES = ("en", "fr")
 READERS = f'ARRAY_CONTAINS_ANY({index.READERS}, ["everyone"])'
 

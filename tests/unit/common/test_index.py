@@ -33,6 +33,8 @@ def test_another_tenant_or_model_has_another_collection(tenant_id, model, other_
 def test_an_older_schema_s_collections_have_other_names():
     former = former_collections_of("acme", "all-MiniLM-L6-v2")
     assert len({*former, collection_of("acme", "all-MiniLM-L6-v2")}) == SCHEMA_VERSION
+
+
 @given(st.text(), st.text(), st.text())
 def test_a_collection_is_told_as_its_tenant_s_and_as_nobody_else_s(tenant_id, config, other_tenant):
     name = collection_of(tenant_id, config)
