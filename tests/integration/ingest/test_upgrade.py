@@ -26,7 +26,7 @@ def url(database_url):
 async def upgraded(url, tmp_path):
     """The manifest of an older release, with a document in each state, opened by this one."""
     older = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("0005*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, older, ignore=shutil.ignore_patterns("0005*", "0006*", "__pycache__"))
     async with open_database(url, older, SCHEMA):
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         for document_id, state in STATES.items():
