@@ -46,6 +46,8 @@ MAX_SUSPICIONS = 8
 MAX_SUSPICION_BYTES = 64
 MAX_AUTHOR_BYTES = 400
 _DIGITS = 16
+# Of a chunk's id, in hexadecimal digits.
+_KEY_DIGITS, _VERSION_DIGITS = 48, 16
 # The words come stemmed and folded: see services/common/analysis.py.
 ANALYZER = {"tokenizer": "whitespace"}
 
@@ -87,6 +89,20 @@ def former_collections_of(tenant_id: str, model: str) -> list[str]:
     safe = re.sub(r"\W", "_", tenant_id, flags=re.ASCII)[:60]
     digests = (hashlib.sha256(f"{tenant_id}\0{model}\0{version}".encode()).hexdigest() for version in (1, 2))
     return [f"t_{safe}_{digest[:_DIGITS]}" for digest in digests]
+
+
+def chunk_id_of(key: str, version: int) -> str:
+    """Return the id of a chunk in a version of its document; `key` tells the chunk from the document's others.
+
+    A row is never written over: an index without transactions shows neither the old row nor the new
+    one for a moment. Each version has rows of its own, and the older ones go once these are there.
+    """
+    return f"{key[:_KEY_DIGITS]}{version:0{_VERSION_DIGITS}x}"
+
+
+def chunk_key_of(chunk_id: str) -> str:
+    """Return what the ids of one chunk have in common in all versions of its document."""
+    return chunk_id[:_KEY_DIGITS]
 
 
 def literal(value: str | float | list[str]) -> str:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from services.common.index import chunk_id_of
+
 Vector = NDArray[np.float32]
 
 # What of the metadata decides how a document is cut, and what is kept with each chunk.
@@ -256,12 +258,12 @@ def digest_of(content_digest: str, metadata: Mapping[str, Any], chunking: Chunki
 
 
 def ids_of(change: Change, chunks: Sequence[Chunk]) -> Iterator[str]:
-    """Yield the ids of a document's chunks: the same text at the same count has the same id in every version."""
+    """Yield the ids of a document's chunks: the same text at the same count has the same key in every version."""
     seen: dict[str, int] = {}
     for chunk in chunks:
         occurrence = seen[chunk.embedded_text] = seen.get(chunk.embedded_text, -1) + 1
         parts = (change.tenant_id, change.document_id, chunk.embedded_text, str(occurrence))
-        yield hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        yield chunk_id_of(hashlib.sha256("\0".join(parts).encode()).hexdigest(), change.version)
 
 
 def newest(changes: Sequence[Change]) -> list[Change]:

@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from services.common.blobs import BlobMissing, Blobs
 from services.common.errors import Unavailable
 from services.common.identity import system
+from services.common.index import chunk_id_of, chunk_key_of
 from services.embed.chunking.documents import DocumentChunker
 from services.embed.domain import (
     Change,
@@ -142,17 +143,21 @@ class Indexer:
     async def _rewritten(self, change: Change, ids: Sequence[str]) -> Plan:
         """Plan the same chunks and vectors under what else changed: readers, title, place."""
         stored = await self._index.passages(system(change.tenant_id, _PART), ids)
-        passages = [replace(passage, change=change) for passage in stored]
-        if len(passages) != len(ids):
+        if len(stored) != len(ids):
             return await self._rebuilt(change, ids)
+        passages = tuple(
+            replace(passage, id=chunk_id_of(passage.id, change.version), change=change) for passage in stored
+        )
         suspicious = sum(bool(passage.chunk.suspicions) for passage in passages)
-        return Plan(Indexed(change.version, len(passages), suspicious_count=suspicious), written=tuple(passages))
+        return Plan(
+            Indexed(change.version, len(passages), suspicious_count=suspicious), written=passages, stale_ids=tuple(ids)
+        )
 
     async def _rebuilt(self, change: Change, ids: Sequence[str]) -> Plan:
         chunks = await self._reader.chunks_of(change)
-        known = set(ids)
+        known = {chunk_key_of(id_): id_ for id_ in ids}
         drafts = tuple(
-            Draft(id_, change, chunk, ordinal, is_stored=id_ in known)
+            Draft(id_, change, chunk, ordinal, known.get(chunk_key_of(id_), ""))
             for ordinal, (id_, chunk) in enumerate(zip(ids_of(change, chunks), chunks, strict=True))
         )
         kept = {draft.id for draft in drafts}

@@ -25,13 +25,13 @@ _WAVE = 500
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A passage that has no vector yet; where it is stored already, it keeps that one."""
+    """A passage that has no vector yet; it keeps that of `stored_id`, the same text in an earlier version, if any."""
 
     id: str
     change: Change
     chunk: Chunk
     ordinal: int
-    is_stored: bool
+    stored_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Writer:
     async def _passages(self, identity: Identity, drafts: Sequence[Draft], report: "_Report") -> list[Passage]:
         """Return the drafts with their vectors; a document that has a text without one is reported."""
         found = await self._found(identity, drafts)
-        vectors: dict[str, Vector | InvalidVector] = {passage.id: passage.vector for passage in found}
+        vectors: dict[str, Vector | InvalidVector] = dict(found)
         new = [draft for draft in drafts if draft.id not in vectors]
         embedded = await self._lanes.embed_documents(
             identity, [Text(d.chunk.embedded_text, d.chunk.tokens) for d in new]
@@ -96,13 +96,14 @@ class Writer:
                 passages.append(Passage(draft.id, draft.change, draft.chunk, draft.ordinal, vector))
         return [passage for passage in passages if not report.is_rejected(passage.change)]
 
-    async def _found(self, identity: Identity, drafts: Sequence[Draft]) -> list[Passage]:
-        """Return the passages whose vectors are there already, here or at the donor's."""
-        stored = [draft.id for draft in drafts if draft.is_stored]
-        found = await self._index.passages(identity, stored) if stored else []
-        missing = [draft.id for draft in drafts if not draft.is_stored]
+    async def _found(self, identity: Identity, drafts: Sequence[Draft]) -> dict[str, Vector]:
+        """Return by draft the vectors that are there already, here or at the donor's."""
+        stored = {draft.stored_id: draft.id for draft in drafts if draft.stored_id}
+        here = await self._index.passages(identity, list(stored)) if stored else []
+        found = {stored[passage.id]: passage.vector for passage in here}
+        missing = [draft.id for draft in drafts if not draft.stored_id]
         if self._donor and missing:
-            found += await self._donor.passages(identity, missing)
+            found |= {passage.id: passage.vector for passage in await self._donor.passages(identity, missing)}
         return found
 
 

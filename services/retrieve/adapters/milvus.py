@@ -18,6 +18,8 @@ TIMEOUT_SECONDS = 5.0
 PING_SECONDS = 2.0
 # What is deleted is never found again, though a distributed Milvus then waits a little.
 CONSISTENCY = "Strong"
+# At a document that is replaced just now; then each leg counts for what it saw.
+LOOKS = 3
 # Of the chunks of sections: many more than any budget takes.
 MOST_ROWS = 1000
 
@@ -99,8 +101,13 @@ class MilvusPassageIndex:
                 await asyncio.sleep(_MAKING_SECONDS)
 
     async def _legs(self, collection: str, search: Search) -> tuple[Any, Any]:
-        # Where one fails the other ends by itself: both have limits of seconds.
-        return await asyncio.gather(self._dense(collection, search), self._words(collection, search))
+        """Return what both legs find of the same moment: a document may be replaced between the two."""
+        for _ in range(LOOKS):
+            # Where one fails the other ends by itself: both have limits of seconds.
+            dense, words = await asyncio.gather(self._dense(collection, search), self._words(collection, search))
+            if _agree(_versions_of(dense), _versions_of(words)):
+                break
+        return dense, words
 
     async def _dense(self, collection: str, search: Search) -> Any:
         return await self._leg(collection, search, index.DENSE, search.embedded.vector, FIELDS)
@@ -140,6 +147,19 @@ class MilvusPassageIndex:
             timeout=TIMEOUT_SECONDS,
             consistency_level=CONSISTENCY,
         )
+
+
+def _versions_of(rows: Any) -> dict[str, int]:
+    """Return the newest version that was found of each document."""
+    found: dict[str, int] = {}
+    for row in rows:
+        document_id, version = row["entity"][index.DOCUMENT_ID], row["entity"][index.VERSION]
+        found[document_id] = max(version, found.get(document_id, version))
+    return found
+
+
+def _agree(some: dict[str, int], others: dict[str, int]) -> bool:
+    return all(some[document_id] == others[document_id] for document_id in some.keys() & others.keys())
 
 
 def _united(dense: Any, words: Any, search: Search) -> list[Hit]:

@@ -99,6 +99,18 @@ async def test_only_changed_chunks_are_embedded_and_old_ones_go(platform):
     assert {passage.change.version for passage in await platform.stored()} == {2}
 
 
+async def test_no_row_is_ever_written_over(platform):
+    """An index without transactions shows neither the old row nor the new one for a moment."""
+    await platform.index_one(1, TEXT)
+    seen = {passage.id for passage in await platform.stored()}
+    for version, text in ((2, TEXT), (3, TEXT.replace("second", "other")), (4, TEXT)):
+        await platform.index_one(version, text, readers=(f"user:{version}",))
+        ids = {passage.id for passage in await platform.stored()}
+        assert len(ids) == 3
+        assert not ids & seen
+        seen |= ids
+
+
 async def test_a_document_is_cut_again_when_how_it_is_to_be_read_changes(platform):
     await platform.index_one(1, TEXT)
     cut = Chunking("fixed")
