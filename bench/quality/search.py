@@ -17,7 +17,6 @@ DEEP = 30
 # Questions on which the legs are compared: a thousand tell them apart.
 COMPARED = 1000
 LEGS = {"dense alone": How(DEEP, tuning={"dense_share": 1.0}), "words alone": How(DEEP, tuning={"dense_share": 0.0})}
-BEHIND_AT_MOST = -0.02
 
 
 async def measure(known: KnownSet, indexed: Indexed) -> list[Figure]:

@@ -69,6 +69,11 @@ def language_of(text: str, among: Sequence[str]) -> str:
     return next((language for language in certain if language in among), "")
 
 
+def load_language_model() -> None:
+    """Read the model that tells languages; else the first text waits until it is read. Blocks for a moment."""
+    _detector().detect("Which language is this?", k=1)
+
+
 def stems_of(text: str, languages: Sequence[str]) -> list[str]:
     """Return the stems of the words of `text` in order, in lower case and without accents.
 

@@ -18,7 +18,7 @@ from tandem.gateway.v1 import erasure_service_pb2_grpc as erasure_rpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc as rpc
 
-from services.common.analysis import language_of
+from services.common.analysis import load_language_model
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import Sessions, open_database, ping
@@ -128,7 +128,7 @@ async def main() -> None:
 
 def _checks(settings: Settings) -> Checks:
     """Return how answers are checked; blocks, for models are read."""
-    language_of("Which language is this?", settings.languages)  # or the first question would wait for its model
+    load_language_model()
     thresholds = Thresholds(settings.abstain_below, settings.abstain_unsupported_below)
     if not settings.entailment:
         return Checks(None, thresholds, settings.languages)

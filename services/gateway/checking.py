@@ -45,7 +45,8 @@ class Checks:
         """
         if not self.cites:
             return Checked(())
-        verdicts = check(answer, passages, question)
+        # Many sentences over many passages take longer than the tokens of others may wait.
+        verdicts = await asyncio.to_thread(check, answer, passages, question)
         pairs = [
             (passages[span.passage_index].text[span.start : span.end], answer[verdict.start : verdict.end])
             for verdict, span in doubtful(verdicts)

@@ -1,5 +1,6 @@
 """Starts the retrieve service."""
 
+import asyncio
 import contextlib
 import logging
 import tempfile
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from services.common.analysis import load_language_model
 from services.common.client import Outgoing, open_channel
 from services.common.database import open_database
 from services.common.identity import IdentitySigner
@@ -59,6 +61,7 @@ async def main() -> None:
         permissions = await stack.enter_async_context(open_permissions(database_url))
         placements = await stack.enter_async_context(open_placements(database_url))
         sessions = await stack.enter_async_context(open_database(database_url, MIGRATIONS, SCHEMA))
+        await asyncio.to_thread(load_language_model)
         tunings = PostgresTunings(sessions, partial(datetime.now, UTC))
         embedder, index = GrpcQueryEmbedder(channel), PlacedPassageIndex(places, placements)
         languages = Languages(settings.languages, settings.model_languages)
