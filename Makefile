@@ -11,6 +11,8 @@ GENERATE := $(BIN)/python -m grpc_tools.protoc -I protos \
 PROTOS := $(shell find protos -name '*.proto')
 # Each part in a process of its own: the services' tests share topics' names, and each needs its own log.
 TEST_PARTS := tests/unit $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
+# What `make check` runs beside its checks; empty where they have just been run.
+FAST_TESTS ?= tests/unit tests/contract
 # What has a long variant.
 NIGHTLY := tests/e2e/test_fuzz.py $(wildcard tests/e2e/test_oracle.py tests/integration/test_oracle.py)
 # Tests and benchmarks compute with the library's own threads; more processes gain nothing on a small machine.
@@ -24,13 +26,18 @@ help: ## List the targets
 demo: $(STAMP) ## Start the platform, ingest examples/, ask, rate, show, stop
 	$(BIN)/tandem demo
 
+.PHONY: tune-demo
+tune-demo: $(STAMP) ## From documents and ratings to a better model in use, and what it is worth: most of an hour
+	@mkdir -p build
+	$(BIN)/tandem tune demo --out build/tune-demo.json --html build/tune-demo.html
+
 .PHONY: test
 test: $(STAMP) ## Every test: unit, contract, integration, end to end
 	@set -e; for part in $(TEST_PARTS); do echo "$$part"; $(BIN)/pytest $$part; done
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## Unit and contract tests: two minutes
-	$(BIN)/pytest tests/unit tests/contract
+	$(BIN)/pytest $(FAST_TESTS)
 
 # With many times the examples and steps that `make test` takes: an hour or so.
 .PHONY: nightly
@@ -51,7 +58,7 @@ check: $(STAMP) ## Format, lint, types, import contracts, protos and their drift
 	$(BIN)/buf format -d --exit-code
 	$(BIN)/buf breaking --against '.git#ref=HEAD'
 	@$(MAKE) --no-print-directory drift
-	$(BIN)/pytest tests/unit tests/contract
+	$(if $(FAST_TESTS),$(BIN)/pytest $(FAST_TESTS))
 
 .PHONY: drift
 drift: $(STAMP) ## Check that gen/ and docs/rpcs.md are what protos/ makes

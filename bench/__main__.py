@@ -9,7 +9,7 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from bench import checks, corpus, engine, fairness, freshness, ingest, revocation, search, streams
+from bench import checks, corpus, engine, fairness, freshness, ingest, revocation, search, streams, swap
 from bench.direct import Direct, float32_encoder, platform_encoder
 from bench.platform import Platform, running
 from bench.report import Row, show, write
@@ -19,7 +19,7 @@ from services.common.index import collection_of
 DOCUMENTS = 300
 ENGINE_DOCUMENTS = 200
 RESULT = Path("build/bench.json")
-ALL = ("ingest", "freshness", "search", "checks", "revocation", "fairness", "streams", "engine")
+ALL = ("ingest", "freshness", "search", "checks", "revocation", "fairness", "streams", "engine", "swap")
 
 console = Console(width=150)
 
@@ -28,12 +28,12 @@ async def main(wanted: Sequence[str]) -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="tandem-bench-") as folder:
         scratch = Path(folder)
-        if set(wanted) - {"engine"}:
+        if set(wanted) - {"engine", "swap"}:
             async with running(scratch / "memory", "memory") as platform:
                 rows += await _before_the_engine(platform, scratch, wanted)
-        if "engine" in wanted:
+        if {"engine", "swap"} & set(wanted):
             async with running(scratch / "vllm", "vllm") as platform:
-                rows += await _on_the_engine(platform, scratch)
+                rows += await _on_the_engine(platform, scratch, wanted)
     write(rows, RESULT)
     show(rows, console)
     console.print(f"written to {RESULT}")
@@ -66,8 +66,18 @@ async def _before_the_engine(platform: Platform, scratch: Path, wanted: Sequence
     return rows
 
 
-async def _on_the_engine(platform: Platform, scratch: Path) -> list[Row]:
-    console.print("the real engine")
+async def _on_the_engine(platform: Platform, scratch: Path, wanted: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    if "engine" in wanted:
+        console.print("the real engine")
+        rows += await _asking(platform, scratch)
+    if "swap" in wanted:
+        console.print("aliases that move on the real engine")
+        rows += await swap.measure(platform)
+    return rows
+
+
+async def _asking(platform: Platform, scratch: Path) -> list[Row]:
     documents = corpus.load(ENGINE_DOCUMENTS)
     folder = scratch / "known"
     folder.mkdir()

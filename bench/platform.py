@@ -37,6 +37,7 @@ class Platform:
     gateway: rpc.GatewayServiceStub
     assistants: rpc.AssistantServiceStub
     ingest: ingest_rpc.IngestServiceStub
+    broker: str
     # Where each unit shows its metrics.
     metrics: Mapping[str, str]
 
@@ -79,6 +80,7 @@ async def running(home: Path, engine: str, environment: Mapping[str, str] | None
                 rpc.GatewayServiceStub(channel),
                 rpc.AssistantServiceStub(channel),
                 ingest_rpc.IngestServiceStub(channel),
+                _address_of(started, "broker"),
                 {unit["name"]: unit["metrics_address"] for unit in started["units"] if unit.get("metrics_address")},
             )
     finally:

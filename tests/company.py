@@ -18,6 +18,7 @@ from tandem.gateway.v1 import gateway_service_pb2 as gateway
 from tandem.ingest.v1 import ingest_service_pb2 as ingest
 from tandem.ingest.v1 import secret_service_pb2 as secrets
 from tandem.retrieve.v1 import tuning_service_pb2 as tuning
+from tandem.tune.v1 import dataset_service_pb2 as dataset
 from tandem.tune.v1 import evaluation_service_pb2 as evaluation
 from tandem.tune.v1 import tuning_service_pb2 as tune
 
@@ -25,7 +26,7 @@ from services.common.access import Role, is_read, number_of
 from tests.messages import Pool, every_rpc, filled, new, path_of
 from tests.proving import Metadata, Outcome, Place, bearer
 
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 120
 BAD_PDF = b"%PDF-1.7 and no more"
 READ_VARIANTS = 8
 
@@ -98,6 +99,7 @@ class Company:
         self._talk()
         self._await(self._remembered)
         self._keep_questions()
+        self._build_dataset()
         self._learn_to_rank()
         return self.read()
 
@@ -201,6 +203,20 @@ class Company:
             evaluation_id=self.do(evaluation.EvaluateRequest(name=name)).evaluation.evaluation_id
         )
         self._await(lambda: self.do(asked).evaluation.state == evaluation.EVALUATION_STATE_DONE)
+
+    def _build_dataset(self) -> None:
+        rows = [{"prompt": f"What is {self.mark} {each}?", "completion": f"{self.mark} is {each}."} for each in "xyz"]
+        request = dataset.UploadDatasetRequest(
+            request_id=f"{self.mark}-rows",
+            kind=dataset.DATASET_KIND_SFT,
+            file_name=f"{self.mark}.jsonl",
+            content="\n".join(map(json.dumps, rows)).encode(),
+            parameters=dataset.DatasetParameters(keep_personal_data=True),
+        )
+        started = self.do(request)
+        if started is not None:
+            asked = dataset.GetDatasetBuildRequest(build_id=started.build.build_id)
+            self._await(lambda: self.do(asked).build.state == dataset.DATASET_BUILD_STATE_SUCCEEDED)
 
     def _learn_to_rank(self) -> None:
         request = tune.StartRerankerRunRequest(

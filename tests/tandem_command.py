@@ -120,6 +120,16 @@ def home_in(folder: Path, program: tuple[str, ...] = Tandem.program, seconds: fl
         _leave_nothing(command)
 
 
+@contextlib.contextmanager
+def demo_in(folder: Path, models: Path, name: str, seconds: float) -> Iterator[Tandem]:
+    """Give a command whose demo `name` finds the converted models of earlier runs; it too leaves nothing running."""
+    with home_in(folder, seconds=seconds) as command:
+        command.home.root.mkdir()
+        command.home.cache.symlink_to(models)
+        yield command
+        assert not processes.marked(command.home.root / name)
+
+
 def _leave_nothing(command: Tandem) -> None:
     state = command.home.state()
     supervisor = processes.find(state.supervisor) if state else None

@@ -14,7 +14,7 @@ from bench.quality.results import Figure, figure
 from bench.quality.sets import Document, KnownSet, questions_of, spread
 from services.common.evaluation.answers import Answered, abstention
 from services.common.evaluation.questions import Question, QuestionSet
-from services.gateway.domain.evidence import calibrate
+from services.common.grounding.evidence import calibrate
 from services.gateway.settings import Settings
 
 MEASURES = ("abstention F1", "abstention precision", "abstention recall")

@@ -9,7 +9,7 @@ from bench.quality.sets import KnownSet, questions_of, spread
 from services.common.evaluation.answers import contains, scores
 from services.common.evaluation.questions import Question
 
-QUESTIONS = 150
+QUESTIONS = 400
 BASE = "base"
 RAG = "RAG"
 SHOWN = ("exact match", "F1", "contains")

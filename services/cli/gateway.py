@@ -22,7 +22,13 @@ from tandem.ingest.v1 import (
     secret_service_pb2_grpc,
 )
 from tandem.retrieve.v1 import tuning_service_pb2_grpc as search_tuning_pb2_grpc
-from tandem.tune.v1 import evaluation_service_pb2_grpc, tuning_service_pb2_grpc
+from tandem.tune.v1 import (
+    dataset_service_pb2_grpc,
+    evaluation_service_pb2_grpc,
+    gate_service_pb2_grpc,
+    registry_service_pb2_grpc,
+    tuning_service_pb2_grpc,
+)
 
 MAX_MESSAGE_BYTES = 40 * 1024 * 1024
 CALL_SECONDS = 30.0
@@ -49,12 +55,7 @@ class Gateway:
     def __init__(self, address: str, caller: Caller, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
         self._caller = caller
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        if credentials is None:
-            channel = grpc.insecure_channel(address, options=options)
-        else:
-            channel = grpc.secure_channel(address, credentials, options=options)
-        self._channel = channel
+        self._channel = channel = _channel_to(address, credentials)
         self.answers = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self.access = gateway_service_pb2_grpc.AccessServiceStub(channel)
         self.people = directory_service_pb2_grpc.DirectoryServiceStub(channel)
@@ -69,6 +70,9 @@ class Gateway:
         self.tuning = search_tuning_pb2_grpc.TuningServiceStub(channel)
         self.feedback = feedback_service_pb2_grpc.FeedbackServiceStub(channel)
         self.evaluations = evaluation_service_pb2_grpc.EvaluationServiceStub(channel)
+        self.datasets = dataset_service_pb2_grpc.DatasetServiceStub(channel)
+        self.gate = gate_service_pb2_grpc.GateServiceStub(channel)
+        self.registry = registry_service_pb2_grpc.RegistryServiceStub(channel)
         self.rerankers = tuning_service_pb2_grpc.TuningServiceStub(channel)
 
     def close(self) -> None:
@@ -113,3 +117,10 @@ class Gateway:
 def int32(number: int) -> int:
     """Return `number` as the wire can carry it; whether it makes sense is the server's to say."""
     return max(-MAX_INT32, min(number, MAX_INT32))
+
+
+def _channel_to(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+    if credentials is None:
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, credentials, options=options)

@@ -101,6 +101,13 @@ class Home:
             _write_secret(path, orjson.dumps({secrets.token_hex(4): key}))
         return path
 
+    def adapter_key(self) -> str:
+        """Return the key that signs adapters, 32 bytes in base64, made once."""
+        path = self.root / "adapters.key"
+        if not path.exists():
+            _write_secret(path, base64.b64encode(secrets.token_bytes(32)))
+        return path.read_text()
+
     @property
     def _credentials(self) -> Path:
         return self.root / "credentials.json"

@@ -1,7 +1,6 @@
 """Prints for people or for programs: every verb hands over data, and how to draw it."""
 
 import sys
-import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +9,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console, RenderableType
 
+from services.common.text import visible as visible  # noqa: PLC0414 - here for whoever prints
+
 _WELL_KNOWN = "google.protobuf."
-_KEPT = "\n\t"
 PIPE_WIDTH = 160
 
 
@@ -52,11 +52,6 @@ class Output:
         if not self.as_json:
             self.console.file.write(visible(text))
             self.console.file.flush()
-
-
-def visible(text: str) -> str:
-    """Return `text` without the control characters that would drive a terminal."""
-    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) != "Cc")
 
 
 def plain(message: Message) -> dict[str, Any]:

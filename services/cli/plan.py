@@ -10,6 +10,8 @@ from services.cli import authority, models, parts, postgres, probes
 from services.cli.addresses import SERVICES, Addresses
 from services.cli.home import Home
 from services.cli.parts import Command
+from services.common.lora.checks import model_name
+from services.common.lora.signing import AdapterSigner
 from services.common.transport import Transport
 
 GATEWAY = "gateway"
@@ -143,14 +145,24 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
             "BLOBS": blobs,
             "CACHE": str(cache / "retrieve"),
         },
-        "generate": {"DATABASE_URL": database, "ENGINE": choices.engine, "CACHE": str(cache / "generate")},
+        "generate": {
+            "DATABASE_URL": database,
+            "BUS": bus,
+            "BLOBS": blobs,
+            "ENGINE": choices.engine,
+            "CACHE": str(cache / "generate"),
+        },
         "feedback": {"DATABASE_URL": database, "BUS": bus},
         "tune": {
             "DATABASE_URL": database,
+            "BUS": bus,
             "BLOBS": blobs,
             "RETRIEVE_ADDRESS": at.of("retrieve"),
             "FEEDBACK_ADDRESS": at.of("feedback"),
+            "GENERATE_ADDRESS": at.of("generate"),
             "CACHE": str(cache / "tune"),
+            # What generate converts is not converted twice.
+            "MODEL_CACHE": str(cache / "generate"),
         },
         GATEWAY: {"DATABASE_URL": database, "BUS": bus}
         | {f"{name.upper()}_ADDRESS": at.of(name) for name in SERVICES if name != GATEWAY},
@@ -162,7 +174,25 @@ def _settings(home: Home, choices: Choices, database: str) -> dict[str, dict[str
     settings["embed"] |= _embedding_model(choices)
     settings["tune"]["TUNE_BASES"] = _bases(settings["embed"])
     settings["generate"] |= _language_model(choices)
+    _share_adapters(settings, home, choices)
     return settings
+
+
+# What training must know of the engine: each setting of tune with the engine's own.
+_OF_THE_ENGINE = {
+    "TUNE_CONTEXT_TOKENS": "GENERATE_MAX_MODEL_LEN",
+    "TUNE_INSTRUCTIONS": "GENERATE_INSTRUCTIONS",
+    "TUNE_MAX_LORA_RANK": "GENERATE_MAX_LORA_RANK",
+}
+
+
+def _share_adapters(settings: dict[str, dict[str, str]], home: Home, choices: Choices) -> None:
+    """Have tune train for the engine's model, as the engine runs it, and the engine trust what tune signs."""
+    key, model = home.adapter_key(), settings["generate"].get("GENERATE_MODEL")
+    models_by_name = {model_name(model): model} if model else {}
+    same = {own: choices.environment[name] for own, name in _OF_THE_ENGINE.items() if name in choices.environment}
+    settings["tune"] |= {"TUNE_SIGNING_KEY": key, "TUNE_MODELS": json.dumps(models_by_name)} | same
+    settings["generate"]["GENERATE_ADAPTER_KEYS"] = json.dumps([AdapterSigner(key).public_key])
 
 
 def _secrets_key(home: Home, choices: Choices) -> dict[str, str]:

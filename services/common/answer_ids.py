@@ -25,7 +25,8 @@ class AnswerIds:
     def mint(self, tenant_id: str, interaction_id: str) -> str:
         """Return the answer id, URL-safe, of an interaction (an ASCII id)."""
         body = interaction_id.encode("ascii")
-        token = self._mac(tenant_id, body) + body
+        # The text comes first: then the id begins with a letter, and no shell takes it for an option.
+        token = body + self._mac(tenant_id, body)
         return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
     def read(self, tenant_id: str, answer_id: str) -> str:
@@ -38,7 +39,7 @@ class AnswerIds:
             token = base64.b64decode(answer_id + "=" * (-len(answer_id) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError):
             token = b""
-        signature, body = token[:_SIGNATURE_BYTES], token[_SIGNATURE_BYTES:]
+        body, signature = token[:-_SIGNATURE_BYTES], token[-_SIGNATURE_BYTES:]
         if not body or not hmac.compare_digest(signature, self._mac(tenant_id, body)):
             raise InvalidAnswerId("the answer id is not one of this tenant's")
         return body.decode("ascii")

@@ -25,6 +25,11 @@ DOCUMENTS_INDEXED = "documents.indexed"
 DOCUMENTS_DEAD = "documents.dead"
 INTERACTIONS = "interactions"
 RATINGS = "ratings"
+# What each alias of an adapter points at; of a key only the last record counts.
+ADAPTERS = "adapters"
+# What replicas of generate have loaded.
+ADAPTERS_REPORTED = "adapters.reported"
+ANSWERS_FAILED = "answers.failed"
 
 PARTITIONS = {
     DOCUMENTS_CHANGED: 4,
@@ -32,7 +37,12 @@ PARTITIONS = {
     DOCUMENTS_DEAD: 1,
     INTERACTIONS: 4,
     RATINGS: 4,
+    ADAPTERS: 1,
+    ADAPTERS_REPORTED: 1,
+    ANSWERS_FAILED: 4,
 }
+
+COMPACTED = frozenset({ADAPTERS})
 
 RETRY_SECONDS = 0.5
 
@@ -88,9 +98,13 @@ def _create_topics(bootstrap: str, security: BusSecurity) -> None:
         missing = set(PARTITIONS) - set(admin.list_topics())
         for topic in missing:
             with contextlib.suppress(TopicAlreadyExistsError):
-                admin.create_topics([NewTopic(topic, PARTITIONS[topic], 1)])
+                admin.create_topics([NewTopic(topic, PARTITIONS[topic], 1, topic_configs=_configs_of(topic))])
     finally:
         admin.close()
+
+
+def _configs_of(topic: str) -> dict[str, str]:
+    return {"cleanup.policy": "compact"} if topic in COMPACTED else {}
 
 
 def _topic_ids(admin: Any) -> dict[str, str]:
@@ -127,6 +141,19 @@ class Producer:
     async def ping(self) -> None:
         """Raise BusUnavailable unless the broker answers."""
         await ensure_topics(self._bootstrap, self._security)
+
+    async def check(self) -> None:
+        """Check that the broker still has the topics that were there when this connected.
+
+        Raises:
+            BusUnavailable: it is away, or lost them; what was sent is to be sent again.
+        """
+        try:
+            await self._reconnect_if_lost()
+            await self._check_topics_were_kept()
+        except (KafkaError, TimeoutError) as error:
+            self._lost = True
+            raise BusUnavailable("the event log is not what it was") from error
 
     async def send(self, records: Sequence[Record]) -> None:
         """Write `records` and wait until the broker has acknowledged each.

@@ -39,6 +39,12 @@ WHERE tenant_id = $1 AND document_id = ANY($2) AND CASE reader_set
 WHEN '' THEN EXISTS (SELECT FROM unnest(readers) AS reader WHERE reader = ANY($3)) ELSE {_MEMBER.format("$3")} END
 """  # of constants  # noqa: S608  # nosec B608
 _EXISTING = "SELECT document_id FROM ingest.readable_documents WHERE tenant_id = $1 AND document_id = ANY($2)"
+_PAGE = f"""
+SELECT document_id FROM ingest.readable_documents AS document
+WHERE tenant_id = $1 AND document_id > $2 AND CASE reader_set
+WHEN '' THEN EXISTS (SELECT FROM unnest(readers) AS reader WHERE reader = ANY($3)) ELSE {_MEMBER.format("$3")} END
+ORDER BY document_id LIMIT $4
+"""  # of constants  # noqa: S608  # nosec B608
 _SETS = "SELECT DISTINCT set_id FROM ingest.reader_sets WHERE tenant_id = $1 AND member = ANY($2)"
 _ANY_SET = "SELECT FROM ingest.reader_sets WHERE tenant_id = $1 LIMIT 1"
 
@@ -71,6 +77,13 @@ class Permissions:
             return {}
         rows = await self._fetch(_READABLE, identity.tenant_id, list(document_ids), list(identity.principals), EVERYONE)
         return {row["document_id"]: row["public"] for row in rows}
+
+    async def page(self, identity: Identity, after: str, limit: int) -> list[str]:
+        """Return at most `limit` of the documents that `identity` may read, by id, from after an id on."""
+        if not identity.principals:
+            return []
+        rows = await self._fetch(_PAGE, identity.tenant_id, after, list(identity.principals), limit)
+        return [row["document_id"] for row in rows]
 
     async def existing(self, identity: Identity, document_ids: Collection[str]) -> set[str]:
         """Return those of the documents that are there, whoever may read them."""

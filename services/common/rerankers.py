@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from services.common.errors import FailedPrecondition, Unavailable
+from services.common.folders import BlobFolders
 
 ROOT = "rerankers"
-# Of a query and a text together; what is longer is cut. Measured as it is served.
-TOKENS = 256
+# Of a query and a text together; what is longer is cut. The same where it learns, is measured, and is served.
+TOKENS = 128
 CONFIG = "config.json"
 MODULES = "modules.json"
 # Whose it is, and how it was made; it makes a reranker one tenant's own.
@@ -131,8 +130,7 @@ class Rerankers:
 
     def __init__(self, url: str) -> None:
         """`url` is a folder or any fsspec URL, such as s3://bucket/prefix."""
-        self._files, root = fsspec.core.url_to_fs(url)
-        self._root = f"{root}/{ROOT}"
+        self._folders = BlobFolders(url, ROOT)
 
     async def publish(self, folder: Path) -> str:
         """Keep the reranker in `folder`, and return its digest; the same once more changes nothing.
@@ -154,7 +152,7 @@ class Rerankers:
 
     async def remove(self, digest: str) -> None:
         """Remove a reranker; one that is not there is removed already."""
-        await asyncio.to_thread(self._remove, digest)
+        await asyncio.to_thread(self._folders.remove, _checked(digest))
 
     def _publish(self, folder: Path) -> str:
         check_cross_encoder(folder)
@@ -162,17 +160,11 @@ class Rerankers:
             if not path.is_file() or not _is_kept(path.name):
                 raise NotACrossEncoder("the model has a file that is not kept", file=path.name[:100])
         digest = digest_of(folder)
-        target = self._path(digest)
-        self._files.makedirs(target, exist_ok=True)
-        for path in folder.iterdir():
-            # Written aside and moved, so that a file that is there is whole.
-            aside = f"{self._root}/.{uuid.uuid4().hex}"
-            self._files.put_file(str(path), aside)
-            self._files.mv(aside, f"{target}/{path.name}")
+        self._folders.put(folder, digest)
         return digest
 
     def _fetch(self, digest: str, cache: Path) -> Path:
-        folder = cache / self._path(digest).rpartition("/")[2]
+        folder = cache / _checked(digest)
         if folder.is_dir() and digest_of(folder) == digest:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
@@ -192,24 +184,19 @@ class Rerankers:
 
     def _download(self, digest: str, folder: Path) -> None:
         try:
-            paths = self._files.ls(self._path(digest), detail=False)
+            names = self._folders.names(digest)
         except FileNotFoundError as error:
             raise RerankerMissing("the blob store does not hold the reranker", digest=digest) from error
-        for path in paths:
-            name = str(path).rpartition("/")[2]
+        for name in names:
             if not _is_kept(name):
                 raise RerankerAltered("the reranker has a file that none has", digest=digest)
-            self._files.get_file(path, str(folder / name))
+            self._folders.get(digest, name, folder)
 
-    def _remove(self, digest: str) -> None:
-        path = self._path(digest)
-        if self._files.exists(path):
-            self._files.rm(path, recursive=True)
 
-    def _path(self, digest: str) -> str:
-        if not DIGEST.fullmatch(digest):
-            raise RerankerMissing("no reranker has such a digest")
-        return f"{self._root}/{digest}"
+def _checked(digest: str) -> str:
+    if not DIGEST.fullmatch(digest):
+        raise RerankerMissing("no reranker has such a digest")
+    return digest
 
 
 def _is_kept(name: str) -> bool:

@@ -5,6 +5,11 @@ import unicodedata
 _KEPT = "\n\t"
 
 
+def visible(text: str) -> str:
+    """Return `text` without the control characters that would drive a terminal."""
+    return "".join(char for char in text if char in _KEPT or unicodedata.category(char) != "Cc")
+
+
 def printable(text: str) -> str:
     """Return `text` in NFC without control characters, and without space at the ends.
 

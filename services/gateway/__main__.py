@@ -22,6 +22,7 @@ from services.common.analysis import load_language_model
 from services.common.answer_ids import AnswerIds
 from services.common.client import Outgoing, open_channel
 from services.common.database import Sessions, open_database, ping
+from services.common.grounding.abstention import Thresholds
 from services.common.identity import IdentitySigner, system
 from services.common.placements import Placements, open_placements
 from services.common.recent import Recent
@@ -42,7 +43,6 @@ from services.gateway.adapters.postgres import MIGRATIONS, SCHEMA, PostgresApiKe
 from services.gateway.adapters.quotas import Meter, open_storage, quotas_of
 from services.gateway.adapters.services import Channels, Limits, Services
 from services.gateway.checking import Checks, Judge
-from services.gateway.domain.abstention import Thresholds
 from services.gateway.domain.assistants import Assistant
 from services.gateway.domain.keys import KeyMaker
 from services.gateway.erasing import ErasureRunner

@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.gateway.domain.abstention import NEVER, Thresholds
+from services.common.grounding.abstention import NEVER, Thresholds
+from services.common.grounding.citations import Checked, Given, check, doubtful, judged
 from services.gateway.domain.assistants import Assistant, CitationPolicy
-from services.gateway.domain.citations import Checked, Given, check, doubtful, judged
 from services.gateway.ports import Entailment, EntailmentFailed
 
 

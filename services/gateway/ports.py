@@ -144,10 +144,13 @@ class Directory(Protocol):
 
 
 class InteractionLog(Protocol):
-    """Records what was asked and answered."""
+    """Records what was asked and answered, and what failed."""
 
     def record(self, tenant_id: str, conversation_id: str, interaction: bytes) -> asyncio.Future[None]:
         """Send a record on its way; the future is done when it cannot be lost any more.
 
         It ends with BusUnavailable when that cannot be had.
         """
+
+    def fail(self, tenant_id: str, conversation_id: str, failure: bytes) -> asyncio.Future[None]:
+        """Send the record of an answer that failed on its way, as `record` does."""

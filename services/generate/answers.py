@@ -11,11 +11,13 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
+from services.common.errors import ServiceError
 from services.common.identity import Identity
+from services.common.prompts.prompt import Draft, Prompt, PromptPacker
 from services.generate import metrics
 from services.generate.admission import Admission
+from services.generate.aliases import Aliases, Serving
 from services.generate.domain.errors import EngineBusy
-from services.generate.domain.prompt import Draft, Prompt, PromptPacker
 from services.generate.domain.sampling import Sampling
 from services.generate.lineages import Lineages
 from services.generate.ports import Engine, FinishReason, Job, Step
@@ -33,14 +35,15 @@ class Wanted:
     adapter: str
     sampling: Sampling
     restricted: bool
+    conversation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The engine has the prompt; `adapter_digest` is empty for the base model."""
+    """The engine has the prompt, and this answers it."""
 
     prompt: Prompt
-    adapter_digest: str
+    serving: Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +70,42 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """The adapters, and who may be answered by each."""
+    """The adapters and their aliases, and who may be answered by each."""
 
     shelf: AdapterShelf
+    aliases: Aliases
     lineages: Lineages
 
     @contextlib.asynccontextmanager
-    async def permitted(self, identity: Identity, name: str) -> AsyncIterator[Loaded | None]:
-        """Hold the tenant's adapter for one stream that may have it; no name is the base model, None.
+    async def permitted(self, identity: Identity, name: str, conversation_id: str = "") -> AsyncIterator[Serving]:
+        """Hold what answers one stream that may have it: by alias, or as loaded by hand; no name is the base model.
+
+        Errors that end it under an alias carry whom they concern.
 
         Raises:
             AdapterNotFound, AdapterNotPermitted: there is none for the caller.
+            AdapterNotReady: the alias has none on this replica yet.
             PermissionsUnavailable: whether there is cannot be told.
         """
-        with self.shelf.holding(identity, name) as loaded:
-            if loaded:
-                await self.lineages.check(identity, loaded)
-            yield loaded
+        serving = self._found(identity, name, conversation_id)
+        try:
+            with self.shelf.holding(serving.loaded):
+                if serving.loaded:
+                    await self.lineages.check(identity, serving.loaded)
+                yield serving
+        except ServiceError as error:
+            error.facts |= serving.facts()
+            raise
+
+    def in_use(self, identity: Identity) -> dict[str, Loaded]:
+        """Return the tenant's adapters by name or alias; of an alias with a canary, who is live."""
+        aliases = self.aliases.of_tenant(identity.tenant_id)
+        live = {name: kept.live.loaded for name, kept in aliases.items() if kept.live and kept.live.loaded}
+        return self.shelf.adapters(identity) | live
+
+    def _found(self, identity: Identity, name: str, conversation_id: str) -> Serving:
+        by_alias = self.aliases.serving(identity.tenant_id, name, conversation_id) if name else None
+        return by_alias or Serving(self.shelf.named(identity, name))
 
 
 class Answers:
@@ -109,13 +131,14 @@ class Answers:
 
         Raises:
             EmptyQuestion, QuestionTooLong, AdapterNotFound, AdapterNotPermitted: it cannot be answered.
-            EngineBusy, EngineDead, PermissionsUnavailable: it cannot be answered now.
+            EngineBusy, EngineDead, AdapterNotReady, PermissionsUnavailable: it cannot be answered now.
         """
         clock = _Clock()
         try:
             async with self._admission.slot():
-                prompt = await self._packed(wanted)
-                async with self._adapters.permitted(identity, wanted.adapter) as loaded:
+                prompt = await packed(self._packer, wanted)
+                async with self._adapters.permitted(identity, wanted.adapter, wanted.conversation_id) as serving:
+                    loaded = serving.loaded
                     secret = wanted.restricted or (loaded is not None and not loaded.cleared)
                     job = Job(
                         uuid.uuid4().hex,
@@ -125,17 +148,22 @@ class Answers:
                         loaded.engine_adapter if loaded else None,
                     )
                     async with self._engine.answering(job) as steps:
-                        begun = Begun(prompt, loaded.adapter.digest if loaded else "")
-                        async for written in _written(steps, begun, clock):
+                        async for written in _written(steps, Begun(prompt, serving), clock):
                             yield written
         except EngineBusy:
             metrics.REJECTED.inc()
             raise
 
-    async def _packed(self, wanted: Wanted) -> Prompt:
-        pack = functools.partial(self._packer.pack, wanted.draft, wanted.sampling.max_tokens)
-        # What is long would hold every other stream up while it is read.
-        return await asyncio.to_thread(pack) if wanted.draft.characters() > LONG_CHARACTERS else pack()
+
+async def packed(packer: PromptPacker, wanted: Wanted) -> Prompt:
+    """Return the prompt.
+
+    Raises:
+        EmptyQuestion, QuestionTooLong: there is none.
+    """
+    pack = functools.partial(packer.pack, wanted.draft, wanted.sampling.max_tokens)
+    # What is long would hold every other stream up while it is read.
+    return await asyncio.to_thread(pack) if wanted.draft.characters() > LONG_CHARACTERS else pack()
 
 
 def salt_of(key: bytes, identity: Identity, *, restricted: bool) -> str:

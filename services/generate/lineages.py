@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.common.identity import Identity
+from services.common.lora.checks import Adapter
 from services.common.recent import Recent
-from services.generate.domain.adapter import Adapter
 from services.generate.domain.errors import AdapterNotPermitted
 from services.generate.ports import ErasedPeople, Readership
 from services.generate.shelf import Loaded

@@ -1,12 +1,15 @@
-"""What the service needs of an engine."""
+"""What the service needs of an engine, of a tokenizer, and of what others keep."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NoReturn, Protocol
 
 from services.common.identity import Identity
+from services.common.lora.card import Probe
+from services.common.lora.checks import Adapter
+from services.generate.domain.aliases import Alias
 from services.generate.domain.sampling import Sampling
 
 
@@ -38,6 +41,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """A completion to score after a prompt; otherwise as a Job."""
+
+    id: str
+    token_ids: Sequence[int]
+    completion_ids: Sequence[int]
+    cache_salt: str
+    adapter: EngineAdapter | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What the engine has written since the last step; `reason` is set on the last."""
 
@@ -54,6 +68,14 @@ class Engine(Protocol):
         """Enter to hand the job to the engine, and leave to stop it wherever it is.
 
         Raises:
+            EngineDead: the engine has stopped.
+        """
+
+    async def score(self, job: ScoreJob) -> list[float]:
+        """Return the natural logarithm of each completion token's probability; nothing cached is used for it.
+
+        Raises:
+            InvalidCompletions: the tokens are none of the model's, or too many.
             EngineDead: the engine has stopped.
         """
 
@@ -82,6 +104,56 @@ class Engine(Protocol):
 
     async def until_dead(self) -> NoReturn:
         """Wait until the engine stops by itself, and raise EngineDead."""
+
+
+class Completing(Protocol):
+    """How the model's vocabulary writes an answer."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the tokens of `text`."""
+
+    def ending(self) -> Sequence[int]:
+        """Return what ends an answer; nothing where the vocabulary has no such token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An adapter of the registry in a local folder, verified and checked; `probe` is None where none was recorded."""
+
+    adapter: Adapter
+    probe: Probe | None
+
+
+class Readiness(Enum):
+    """What has become of an adapter that an alias points at."""
+
+    READY = auto()
+    FAILED = auto()
+    UNLOADED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What this replica has made of an adapter; `reason` says why it failed, `load_seconds` 0 that it was there."""
+
+    alias: Alias
+    digest: str
+    readiness: Readiness
+    reason: str = ""
+    load_seconds: float = 0.0
+
+
+class Reports(Protocol):
+    """Tells the registry how far this replica is; none of it waits or fails."""
+
+    def say(self, report: Report) -> None:
+        """Tell it, and again from time to time while it is true."""
+
+    def wanted(self, alias: Alias) -> None:
+        """Say nothing more of what the alias was before."""
+
+    def unloaded(self, tenant_id: str, digest: str) -> None:
+        """Tell that an adapter has left the engine."""
 
 
 class Readership(Protocol):

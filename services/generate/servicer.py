@@ -14,15 +14,17 @@ from services.common.erasing import subjects_of
 from services.common.errors import ServiceError
 from services.common.identity import Identity, caller
 from services.common.pages import key_of, page_size_of, token_of
+from services.common.prompts.lengths import AnswerLength
+from services.common.prompts.packing import Passage
+from services.common.prompts.prompt import Draft, Turn
 from services.generate import metrics
 from services.generate.answers import Adapters, Answers, Begun, Ended, Wanted, Written
-from services.generate.domain.lengths import AnswerLength
-from services.generate.domain.packing import Passage
-from services.generate.domain.prompt import Draft, Turn
+from services.generate.domain.errors import AdapterNameTaken
 from services.generate.domain.sampling import Sampling, checked
 from services.generate.erasure import Erasure
 from services.generate.lineages import Gone
 from services.generate.ports import FinishReason
+from services.generate.scoring import Scores
 from services.generate.shelf import Loaded
 
 # Of a stale adapter these many documents are named.
@@ -43,21 +45,32 @@ Context = grpc.aio.ServicerContext[object, object]
 
 
 class GenerateServicer(pb_grpc.GenerateServiceServicer):
-    """Streams answers."""
+    """Streams answers, and scores them."""
 
-    def __init__(self, answers: Answers, model: str, max_tokens: int) -> None:
+    def __init__(self, answers: Answers, scores: Scores, model: str, max_tokens: int) -> None:
         self._answers = answers
+        self._scores = scores
         self._model = model
         self._max_tokens = max_tokens
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
-        draft = _draft(request)
-        sampling = checked(_sampling(request.sampling, draft.length), self._max_tokens)
-        wanted = Wanted(draft, request.adapter, sampling, request.restricted)
-        answer = self._answers.write(caller(), wanted)
+        answer = self._answers.write(caller(), self._wanted(request))
         async with aclosing(answer) as steps:
             async for written in steps:
                 yield self._response(written)
+
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
+        scores, serving = await self._scores.score(caller(), self._wanted(request.prompt), request.completions)
+        return pb.ScoreResponse(
+            scores=[pb.Scored(logprob=scored.logprob, tokens=scored.tokens) for scored in scores],
+            adapter_digest=serving.digest,
+            model=self._model,
+        )
+
+    def _wanted(self, request: pb.GenerateRequest) -> Wanted:
+        draft = _draft(request)
+        sampling = checked(_sampling(request.sampling, draft.length), self._max_tokens)
+        return Wanted(draft, request.adapter, sampling, request.restricted, request.conversation_id)
 
     def _response(self, written: Written) -> pb.GenerateResponse:
         return pb.GenerateResponse(
@@ -74,7 +87,10 @@ class GenerateServicer(pb_grpc.GenerateServiceServicer):
             passage_indexes=begun.prompt.passage_indexes,
             turns_used=begun.prompt.turns_used,
             model=self._model,
-            adapter_digest=begun.adapter_digest,
+            adapter_digest=begun.serving.digest,
+            adapter_alias=begun.serving.alias,
+            canary_id=begun.serving.canary_id,
+            canary=begun.serving.canary,
         )
 
 
@@ -83,11 +99,14 @@ class AdapterServicer(pb_grpc.AdapterServiceServicer):
 
     def __init__(self, adapters: Adapters) -> None:
         self._shelf = adapters.shelf
+        self._aliases = adapters.aliases
         self._lineages = adapters.lineages
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Context) -> pb.LoadAdapterResponse:
         who = caller()
         try:
+            if self._aliases.knows(who.tenant_id, request.name):
+                raise AdapterNameTaken("an alias has that name")
             loaded = await self._shelf.load(who, request.name, request.uri, cleared=request.cleared)
         except ServiceError as error:
             metrics.ADAPTER_LOADS.labels(error.reason).inc()

@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.common.lora.checks import tunable
+from services.common.models.folder import weight_shapes
 from services.common.settings import ServerSettings
 
 
@@ -50,6 +52,24 @@ class Settings(ServerSettings):
         ("file", "s3", "gs", "gcs", "az", "abfs"), description="Kinds of URL that adapters are read from."
     )
 
+    bus: str = Field("", description="Bootstrap address of the event log; without it no aliases are followed.")
+    blobs: str = Field("", description="Folder or URL of the blob store that holds adapters; aliases need it.")
+    adapter_keys: tuple[str, ...] = Field(
+        (),
+        description="Public keys, 32 bytes in base64 each, as a JSON list: an alias's adapter is signed with one of "
+        "them. With none, any signature will do.",
+    )
+    tenants: tuple[str, ...] = Field(
+        (), description="Whose aliases are followed, as a JSON list: an engine of a place has one tenant. None is all."
+    )
+    probe_tolerance: float = Field(
+        0.1, gt=0, description="How far an adapter's log-probabilities may be from those at its training: nats a token."
+    )
+    fetch_seconds: float = Field(300.0, gt=0, description="How long an adapter may take to come from the blob store.")
+    converge_seconds: float = Field(
+        60.0, ge=0, description="How long a start waits at most until what aliases point at is loaded."
+    )
+
     memory_tokens: int = Field(32, ge=1, description="Tokens of each answer of the memory engine.")
     memory_step_tokens: int = Field(0, ge=0, description="Tokens of one of its steps; 0 is all at once.")
     memory_step_seconds: float = Field(0.0, ge=0, description="How long one of its steps takes.")
@@ -58,12 +78,17 @@ class Settings(ServerSettings):
     def _needs_a_model(self) -> Self:
         if self.engine == "vllm" and not self.model:
             raise ValueError("GENERATE_MODEL is needed: the model that vllm runs")
+        if self.bus and not self.blobs:
+            raise ValueError(
+                "GENERATE_BLOBS is needed: the store of the adapters that aliases on GENERATE_BUS point at"
+            )
         if self.max_tokens >= self.max_model_len:
             raise ValueError("GENERATE_MAX_TOKENS leaves no room for a prompt in GENERATE_MAX_MODEL_LEN")
         return self
 
     def vllm_options(self, folder: Path) -> dict[str, Any]:
         """Return the fields of AsyncEngineArgs for the model in `folder`."""
+        modules = {name.removesuffix(".weight").rpartition(".")[2] for name in tunable(weight_shapes(folder))}
         return {
             "model": str(folder),
             "dtype": self.dtype,
@@ -73,6 +98,7 @@ class Settings(ServerSettings):
             "kv_cache_memory_bytes": self.kv_cache_bytes or None,
             "enable_prefix_caching": True,
             "enable_lora": True,
+            "lora_target_modules": sorted(modules) or None,
             "max_loras": self.max_loras,
             "max_lora_rank": self.max_lora_rank,
             "max_cpu_loras": max(self.max_cpu_loras, self.max_loras),

@@ -1,42 +1,60 @@
-"""The adapters in use, by tenant and name, and the streams that hold them."""
+"""The adapters in the engine: those loaded by hand, by tenant and name, those of aliases, and who holds them."""
 
 import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.common.identity import Identity
-from services.generate.domain.adapter import Adapter, checked_name
+from services.common.lora.checks import Adapter, checked_name
 from services.generate.domain.errors import AdapterNotFound, TooManyAdapters
 from services.generate.ports import Engine, EngineAdapter
 
 
-@dataclass(slots=True)
-class Loaded:
-    """An adapter in the engine: named until it is retired, held while streams run on it.
-
-    `owner` is the subject that loaded it; whoever may load may change whether it is `cleared`.
-    """
+@dataclass(slots=True, eq=False)
+class Weights:
+    """An adapter in the engine: in use until it is retired, held while streams run on it, then `gone`."""
 
     adapter: Adapter
     engine_adapter: EngineAdapter
-    owner: str
-    cleared: bool
     holders: int = 0
     retired: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Weights as they are used under a name.
+
+    `owner` is the subject that put them there; whoever may load may change whether they are `cleared`.
+    """
+
+    weights: Weights
+    owner: str
+    cleared: bool
+
+    @property
+    def adapter(self) -> Adapter:
+        """The files."""
+        return self.weights.adapter
+
+    @property
+    def engine_adapter(self) -> EngineAdapter:
+        """The engine's name for them."""
+        return self.weights.engine_adapter
 
 
 class AdapterShelf:
     """Loads, replaces and unloads adapters; running streams keep the weights they began with."""
 
     def __init__(self, engine: Engine, fetch: Callable[[Identity, str], Adapter], capacity: int) -> None:
-        """`fetch` blocks; `capacity` counts what is named and what streams still hold."""
+        """`fetch` blocks; `capacity` counts what is in use and what streams still hold."""
         self._engine = engine
         self._fetch = fetch
         self._capacity = capacity
         self._named: dict[tuple[str, str], Loaded] = {}
-        self._in_engine: set[int] = set()
+        self._in_engine: dict[int, Weights] = {}
         self._done_with: asyncio.Queue[int] = asyncio.Queue()
         self._changing = asyncio.Lock()
         # Names and ids are never used again: the engine's caches know weights by them.
@@ -58,20 +76,44 @@ class AdapterShelf:
             if before is not None and before.adapter.digest == adapter.digest:
                 before.cleared = cleared
                 return before
-            loaded = Loaded(adapter, await self._taken_in(key, adapter), identity.subject, cleared)
+            self._check_room()
+            loaded = Loaded(await self._taken_in(f"{key[0]}/{key[1]}", adapter), identity.subject, cleared)
             self._named[key] = loaded
             if before is not None:
-                self._retire(before)
+                self.retire(before.weights)
         return loaded
 
     async def unload(self, identity: Identity, name: str) -> None:
         """Take the adapter out of use; one that is not there is no error."""
         async with self._changing:
             if loaded := self._named.pop((identity.tenant_id, checked_name(name)), None):
-                self._retire(loaded)
+                self.retire(loaded.weights)
+
+    async def take_in(self, tenant_id: str, adapter: Adapter) -> Weights:
+        """Load an adapter that an alias needs; what nobody streams on and no alias needs gives way to it.
+
+        Raises:
+            InvalidAdapter: the engine refuses it.
+            TooManyAdapters: the engine has no room.
+        """
+        async with self._changing:
+            await self._make_room()
+            return await self._taken_in(f"{tenant_id}/", adapter)
+
+    def retire(self, weights: Weights) -> None:
+        """Take weights out of use; they leave the engine with their last stream."""
+        weights.retired = True
+        self._release(weights)
+
+    def revive(self, weights: Weights) -> bool:
+        """Put weights that left use back, and tell whether they were still there."""
+        if weights.retired and not weights.holders:
+            return False
+        weights.retired = False
+        return True
 
     def adapters(self, identity: Identity) -> dict[str, Loaded]:
-        """Return the tenant's adapters by name, in order."""
+        """Return the tenant's adapters that were loaded by hand, by name, in order."""
         own = {name: loaded for (tenant, name), loaded in self._named.items() if tenant == identity.tenant_id}
         return dict(sorted(own.items()))
 
@@ -79,51 +121,71 @@ class AdapterShelf:
         """Return how many adapters the engine holds."""
         return len(self._in_engine)
 
-    @contextlib.contextmanager
-    def holding(self, identity: Identity, name: str) -> Iterator[Loaded | None]:
-        """Hold the tenant's adapter for one stream; no name is the base model, None.
+    def streams(self, *, retired: bool) -> int:
+        """Return how many streams run on adapters that are in use, or on those that are not any more."""
+        return sum(weights.holders for weights in self._in_engine.values() if weights.retired is retired)
+
+    def named(self, identity: Identity, name: str) -> Loaded | None:
+        """Return the tenant's adapter that was loaded by hand under `name`; no name is the base model, None.
 
         Raises:
             AdapterNotFound: the tenant has none of that name.
         """
         if not name:
-            yield None
-            return
+            return None
         loaded = self._named.get((identity.tenant_id, name))
         if loaded is None:
             raise AdapterNotFound("no such adapter")
-        loaded.holders += 1
+        return loaded
+
+    @contextlib.contextmanager
+    def holding(self, loaded: Loaded | None) -> Iterator[None]:
+        """Hold weights for one stream."""
+        if loaded is None:
+            yield
+            return
+        loaded.weights.holders += 1
         try:
-            yield loaded
+            yield
         finally:
-            loaded.holders -= 1
-            self._release(loaded)
+            loaded.weights.holders -= 1
+            self._release(loaded.weights)
 
     async def remove_retired(self) -> None:
-        """Take out of the engine, for ever, what is not named and not held any more."""
+        """Take out of the engine, for ever, what is not in use and not held any more."""
         while True:
-            adapter_id = await self._done_with.get()
-            await self._engine.unload(adapter_id)
-            self._in_engine.discard(adapter_id)
+            await self._remove(await self._done_with.get())
 
-    async def _taken_in(self, key: tuple[str, str], adapter: Adapter) -> EngineAdapter:
+    async def _remove(self, adapter_id: int) -> None:
+        await self._engine.unload(adapter_id)
+        if weights := self._in_engine.pop(adapter_id, None):
+            weights.gone.set()
+
+    def _check_room(self) -> None:
         if len(self._in_engine) >= self._capacity:
             raise TooManyAdapters("the engine holds as many adapters as it can", limit=self._capacity)
+
+    async def _make_room(self) -> None:
+        if len(self._in_engine) >= self._capacity:
+            idle = (key for key, loaded in self._named.items() if not loaded.weights.holders)
+            if key := next(idle, None):
+                self.retire(self._named.pop(key).weights)
+            while not self._done_with.empty():
+                await self._remove(self._done_with.get_nowait())
+        self._check_room()
+
+    async def _taken_in(self, name: str, adapter: Adapter) -> Weights:
         adapter_id = next(self._ids)
-        engine_adapter = EngineAdapter(adapter_id, f"{key[0]}/{key[1]}@{adapter.digest}#{adapter_id}", adapter.folder)
-        self._in_engine.add(adapter_id)
+        engine_adapter = EngineAdapter(adapter_id, f"{name}@{adapter.digest}#{adapter_id}", adapter.folder)
+        weights = self._in_engine[adapter_id] = Weights(adapter, engine_adapter)
         try:
             await self._engine.load(engine_adapter)
         except BaseException:
             # A caller that went away leaves it unknown whether the engine has it.
             self._done_with.put_nowait(adapter_id)
             raise
-        return engine_adapter
+        return weights
 
-    def _retire(self, loaded: Loaded) -> None:
-        loaded.retired = True
-        self._release(loaded)
-
-    def _release(self, loaded: Loaded) -> None:
-        if loaded.retired and not loaded.holders:
-            self._done_with.put_nowait(loaded.engine_adapter.id)
+    def _release(self, weights: Weights) -> None:
+        if weights.retired and not weights.holders:
+            self._done_with.put_nowait(weights.engine_adapter.id)

@@ -11,6 +11,7 @@ from services.retrieve.choice import IndexChoice
 from services.retrieve.domain.function_words import telling
 from services.retrieve.domain.fusion import Reading, dense_share_of, fused, language_by_words
 from services.retrieve.domain.hits import Chosen, Embedded, Found, Hit, Reader, Search, Section
+from services.retrieve.domain.passages import current
 from services.retrieve.domain.query import Query
 from services.retrieve.domain.tuning import Tuning
 from services.retrieve.metrics import DENSE_SHARE, EMBED, FUSE, HITS_WITHHELD, PERMISSIONS, SEARCH, SETS, stage
@@ -116,6 +117,13 @@ class Finder:
         hits = await self._index.sections(reader, model, sections)
         public = await self.readable(reader.identity, hits)
         return [hit for hit in hits if hit.document_id in public]
+
+    async def document(self, reader: Reader, model: str, document_id: str, sources: Sequence[str]) -> Found:
+        """Return a document's chunks as they stand in it, as far as the reader may read it."""
+        found = await self._index.document(reader, model, document_id, sources)
+        public = await self.readable(reader.identity, found.hits)
+        shown = current([hit for hit in found.hits if hit.document_id in public])
+        return Found(found.index_version, sorted(shown, key=lambda hit: hit.ordinal))
 
     async def readable(self, identity: Identity, hits: Sequence[Hit]) -> Mapping[str, bool]:
         """Return the documents of `hits` that the caller may read now, each with whether everybody may."""

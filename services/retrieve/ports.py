@@ -52,6 +52,13 @@ class PassageIndex(Protocol):
         """Return the chunks of `sections` that are there, in no order."""
         ...
 
+    async def document(self, reader: Reader, model: str, document_id: str, sources: Sequence[str]) -> Found:
+        """Return a document's first MOST_CHUNKS chunks, in no order; none where it is of none of the `sources`.
+
+        No sources are all of them.
+        """
+        ...
+
 
 class QueryEmbedder(Protocol):
     """Queries as vectors of the model that the index was built with."""

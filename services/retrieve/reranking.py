@@ -15,8 +15,8 @@ from services.retrieve.ports import Reranker
 
 # Of what is left of the call's deadline; the rest is for what comes after.
 DEADLINE_SHARE = 0.5
-# What is read at once: large enough for the model, small enough that time is not overrun by much.
-BATCH = 10
+# What is read at once: large enough for the model, small enough that on a busy machine some are read in time.
+BATCH = 5
 
 log = structlog.get_logger()
 

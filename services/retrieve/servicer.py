@@ -18,7 +18,7 @@ from services.common.erasing import subjects_of
 from services.common.identity import Identity, caller
 from services.common.pages import InvalidPage, key_of, page_size_of, token_of
 from services.retrieve.domain.passages import current, passages_of
-from services.retrieve.domain.query import chunk_ids_of, query_of, steps_of
+from services.retrieve.domain.query import Filter, chunk_ids_of, document_ids_of, query_of, steps_of
 from services.retrieve.finding import Finder
 from services.retrieve.judging import Judge
 from services.retrieve.messages import (
@@ -70,6 +70,21 @@ class RetrieveServicer(rpc.RetrieveServiceServicer):
         return pb.GetPassagesResponse(
             passages=[passage_message(Shown(passage, (), public)) for passage in passages],
             index_version=found.index_version,
+        )
+
+    async def GetDocuments(self, request: pb.GetDocumentsRequest, context: Any) -> pb.GetDocumentsResponse:
+        identity, document_ids = caller(), document_ids_of(tuple(request.document_ids))
+        sources = Filter(sources=tuple(request.sources)).sources
+        chosen = await self._finder.chosen(identity)
+        embedded, reader = await asyncio.gather(
+            self._finder.embedded(_ANY_TEXT, identity, chosen, context), self._finder.reader(identity, chosen)
+        )
+        found = [await self._finder.document(reader, embedded.model, each, sources) for each in document_ids]
+        public = await self._finder.readable(identity, [hit for each in found for hit in each.hits])
+        passages = [passages_of([hit], 1)[0] for each in found for hit in each.hits if hit.document_id in public]
+        return pb.GetDocumentsResponse(
+            passages=[passage_message(Shown(passage, (), public)) for passage in passages],
+            index_version=found[0].index_version,
         )
 
 

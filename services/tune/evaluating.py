@@ -10,10 +10,19 @@ import structlog
 
 from services.common.errors import ServiceError, Unavailable
 from services.common.evaluation.measures import retrieval_scores
-from services.common.evaluation.questions import QuestionSet
+from services.common.evaluation.questions import Question
 from services.common.evaluation.results import figures, parts_of
 from services.tune.adapters.evaluations import PostgresEvaluations
-from services.tune.domain.evaluations import PASSAGES, Claimed, Evaluation, K, Scores, fall_of, questions_of
+from services.tune.domain.evaluations import (
+    PASSAGES,
+    Claimed,
+    Evaluation,
+    K,
+    Scores,
+    fall_of,
+    questions_of,
+    searched_in,
+)
 from services.tune.evaluation_metrics import EVALUATION_FALLS, EVALUATION_SCORE, EVALUATIONS
 from services.tune.ports import DocumentSearch
 
@@ -87,9 +96,9 @@ class Evaluator:
 
     async def _searched(self, claimed: Claimed) -> Scores | None:
         """Search for every question as whom the evaluation is for; None where it was ended meanwhile."""
-        asked = questions_of(claimed.evaluation.set_name, claimed.content)
+        asked = searched_in(questions_of(claimed.evaluation.set_name, claimed.content))
         found: dict[str, tuple[str, ...]] = {}
-        for number, question in enumerate(asked.questions):
+        for number, question in enumerate(asked):
             if number % BEAT_QUESTIONS == 0 and not await self._beats(claimed.evaluation, number):
                 return None
             found[question.id] = await self._search.documents(claimed.identity, question.text, PASSAGES)
@@ -109,8 +118,8 @@ class Evaluator:
             EVALUATION_FALLS.labels(evaluation.tenant_id, evaluation.set_name).inc()
 
 
-def _scores(asked: QuestionSet, found: dict[str, tuple[str, ...]]) -> Scores:
-    return retrieval_scores({question.id: question.documents for question in asked.questions}, found, K)
+def _scores(asked: Sequence[Question], found: dict[str, tuple[str, ...]]) -> Scores:
+    return retrieval_scores({question.id: question.documents for question in asked}, found, K)
 
 
 async def observe(store: PostgresEvaluations) -> None:

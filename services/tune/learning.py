@@ -22,8 +22,6 @@ from services.common.cross_encoding import open_cross_encoder, scores_of
 from services.common.rerankers import SUFFIXES, TOKENS
 from services.tune.domain.runs import Stage
 
-# Enough to learn the order; what is served reads more.
-TRAINED_TOKENS = 128
 EPOCHS = 2
 BATCH = 32
 LEARNING_RATE = 7e-5
@@ -43,7 +41,7 @@ def learn(folder: Path) -> None:
     model = CrossEncoder(
         lesson["base"],
         num_labels=1,
-        max_length=TRAINED_TOKENS,
+        max_length=TOKENS,
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
     )
     freeze(model)

@@ -1,12 +1,15 @@
 """What runs need of others: searches, ratings, the tuning that is live, and a process that trains."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from services.common.identity import Identity
+from services.tune.domain.adapter_runs import DatasetCard, Step
+from services.tune.domain.adapters import AdapterReport, RegisteredAdapter
+from services.tune.domain.adapters import Candidate as AdapterCandidate
 from services.tune.domain.data import Candidate, Pair, Question
 from services.tune.domain.runs import LiveReranker
 
@@ -109,4 +112,75 @@ class Trainer(Protocol):
         Raises:
             TrainingFailed: the process ended without a reranker.
         """
+        ...
+
+
+Tell = Callable[[str, float], Awaitable[None]]
+
+
+class Teller(Protocol):
+    """Hears how far a run is, and raises RunEnded where somebody has ended it."""
+
+    async def __call__(self, stage: str, progress: float) -> None:
+        """Hear of a stage and of how much of it is done, 0 to 1."""
+        ...
+
+    async def advance(self, stage: str, step: Step) -> None:
+        """Hear of a step of training."""
+        ...
+
+    async def resolve(self, hyperparameters: Mapping[str, float]) -> None:
+        """Hear what training computes with, by name."""
+        ...
+
+
+class TrainingData(Protocol):
+    """Data sets of all tenants.
+
+    Every method raises DatasetNotFound where the tenant has none such, and DatasetsUnavailable where it cannot be told.
+    """
+
+    async def card(self, tenant_id: str, digest: str) -> DatasetCard:
+        """Return what is known of a data set."""
+        ...
+
+    async def fetch(self, tenant_id: str, digest: str, file: Path) -> None:
+        """Write the rows to learn from into a parquet file.
+
+        Raises:
+            DatasetAltered: the store holds others than were built.
+        """
+        ...
+
+
+class AdapterTrainer(Protocol):
+    """Trains adapters in a process of its own, which ends with the call."""
+
+    async def train(self, folder: Path, told: Teller) -> Path:
+        """Train what spec.json in `folder` says, and return the adapter's folder; what there is is taken up again.
+
+        Raises:
+            TooLittleData, InsufficientMemory, ParentNotFit: it cannot be trained.
+            TrainingFailed: the process ended without an adapter.
+        """
+        ...
+
+
+class CandidateGate(Protocol):
+    """Measures adapters against what is live."""
+
+    async def judge(self, candidate: AdapterCandidate, told: Tell) -> AdapterReport:
+        """Return how a candidate did."""
+        ...
+
+
+class AdapterRegistry(Protocol):
+    """Keeps what is known of adapters."""
+
+    async def register(self, entry: RegisteredAdapter) -> None:
+        """Keep an adapter; the same once more changes nothing."""
+        ...
+
+    async def live(self, tenant_id: str, alias: str) -> str:
+        """Return the digest of what an alias points at, "" for the base model."""
         ...

@@ -1,6 +1,6 @@
 """The gRPC face of tune: checks requests, and translates both ways."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,10 @@ from typing import Any
 import grpc
 from tandem.erasure.v1 import erasure_service_pb2 as erasure_pb
 from tandem.erasure.v1 import erasure_service_pb2_grpc as erasure_rpc
+from tandem.tune.v1 import dataset_service_pb2_grpc as dataset_rpc
 from tandem.tune.v1 import evaluation_service_pb2_grpc as evaluation_rpc
+from tandem.tune.v1 import gate_service_pb2_grpc as gate_rpc
+from tandem.tune.v1 import registry_service_pb2_grpc as registry_rpc
 from tandem.tune.v1 import tuning_service_pb2 as pb
 from tandem.tune.v1 import tuning_service_pb2_grpc as rpc
 
@@ -18,11 +21,17 @@ from services.common.pages import page_size_of
 from services.common.permissions import Permissions
 from services.tune.adapters.erasure import PostgresErasure
 from services.tune.adapters.messages import order_of, promotion_message, reranker_message, run_message
-from services.tune.adapters.postgres import PostgresRerankers, PostgresRuns
-from services.tune.domain.runs import Position, Reranker, position_of
+from services.tune.adapters.postgres import PostgresRerankers
+from services.tune.adapters.runs import PostgresRuns
+from services.tune.adapters.training_messages import adapter_order_of
+from services.tune.dataset_servicer import DatasetServicer
+from services.tune.domain.adapter_runs import AdapterOrder
+from services.tune.domain.runs import Order, Position, Reranker, Run, position_of
 from services.tune.evaluation_servicer import EvaluationServicer
-from services.tune.ports import LiveTuning
+from services.tune.gate_servicer import GateServicer
+from services.tune.ports import LiveTuning, TrainingData
 from services.tune.promoting import Promoter
+from services.tune.registry_servicer import RegistryServicer
 
 TUNING = pb.DESCRIPTOR.services_by_name["TuningService"].full_name
 ERASURE = erasure_pb.DESCRIPTOR.services_by_name["ErasureService"].full_name
@@ -40,6 +49,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Courses:
+    """What adapters may be trained from: data sets, models by name, and the highest rank that is served."""
+
+    data: TrainingData
+    models: Collection[str]
+    max_rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shelf:
     """What runs have made, and what is live of it."""
 
@@ -49,16 +67,29 @@ class Shelf:
 
 
 class TuningServicer(rpc.TuningServiceServicer):
-    def __init__(self, queue: Queue, shelf: Shelf, promoter: Promoter) -> None:
+    def __init__(self, queue: Queue, courses: Courses, shelf: Shelf, promoter: Promoter) -> None:
         self._queue = queue
+        self._courses = courses
         self._shelf = shelf
         self._promoter = promoter
 
     async def StartRerankerRun(self, request: pb.StartRerankerRunRequest, context: Any) -> pb.StartRerankerRunResponse:
-        order = order_of(request, caller(), self._queue.bases)
+        run = await self._started(order_of(request, caller(), self._queue.bases))
+        return pb.StartRerankerRunResponse(run=run_message(run))
+
+    async def StartAdapterRun(self, request: pb.StartAdapterRunRequest, context: Any) -> pb.StartAdapterRunResponse:
+        courses = self._courses
+        order = adapter_order_of(request, who := caller(), courses.models, courses.max_rank)
+        # Known at once, and not when the run has its turn. It may be gone by then, so the run looks again.
+        (await courses.data.card(who.tenant_id, order.dataset)).check(order.method)
+        if order.reward_dataset:
+            (await courses.data.card(who.tenant_id, order.reward_dataset)).check_preferences()
+        return pb.StartAdapterRunResponse(run=run_message(await self._started(order)))
+
+    async def _started(self, order: Order | AdapterOrder) -> Run:
         run = await self._queue.runs.add(order, self._queue.new_id(), self._queue.now())
         self._queue.wake()
-        return pb.StartRerankerRunResponse(run=run_message(run))
+        return run
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         return pb.GetRunResponse(run=run_message(await self._queue.runs.find(caller(), request.run_id)))
@@ -125,17 +156,25 @@ class ErasureServicer(erasure_rpc.ErasureServiceServicer):
         return erasure_pb.EraseResponse(removed=counts, done=not counts, stale_adapters=stale)
 
 
-def register(
-    tuning: TuningServicer, evaluation: EvaluationServicer, erasure: ErasureServicer
-) -> Callable[[grpc.aio.Server], None]:
-    """Return what adds all services to a server."""
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Every service that this process serves."""
 
-    def add(server: grpc.aio.Server) -> None:
-        rpc.add_TuningServiceServicer_to_server(tuning, server)
-        evaluation_rpc.add_EvaluationServiceServicer_to_server(evaluation, server)
-        erasure_rpc.add_ErasureServiceServicer_to_server(erasure, server)
+    tuning: TuningServicer
+    evaluation: EvaluationServicer
+    datasets: DatasetServicer
+    gate: GateServicer
+    registry: RegistryServicer
+    erasure: ErasureServicer
 
-    return add
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add them to a server."""
+        rpc.add_TuningServiceServicer_to_server(self.tuning, server)
+        evaluation_rpc.add_EvaluationServiceServicer_to_server(self.evaluation, server)
+        gate_rpc.add_GateServiceServicer_to_server(self.gate, server)
+        registry_rpc.add_RegistryServiceServicer_to_server(self.registry, server)
+        dataset_rpc.add_DatasetServiceServicer_to_server(self.datasets, server)
+        erasure_rpc.add_ErasureServiceServicer_to_server(self.erasure, server)
 
 
 def _next_token(ends: Sequence[Position], size: int) -> str:

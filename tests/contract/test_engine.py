@@ -10,10 +10,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from services.common.lora.errors import InvalidAdapter
 from services.generate.adapters.memory import MemoryEngine
-from services.generate.domain.errors import EngineDead, InvalidAdapter
+from services.generate.domain.errors import EngineDead, InvalidCompletions
 from services.generate.domain.sampling import Sampling
-from services.generate.ports import EngineAdapter, FinishReason, Job
+from services.generate.ports import EngineAdapter, FinishReason, Job, ScoreJob
 from services.generate.settings import Settings
 from tests.integration.generate.tiny_model import write_adapter, write_model
 from tests.unit.generate.waiting import eventually
@@ -140,6 +141,38 @@ async def test_an_adapter_answers_until_it_is_unloaded(engine, adapter):
     await engine.unload(adapter.id)
     assert adapter.id not in await engine.adapters()
     await engine.unload(adapter.id)
+
+
+def score_job(adapter=None, completion=(200, 201, 202, 203)):
+    return ScoreJob(f"score-{next(IDS)}", list(range(10, 60)), list(completion), "salt", adapter)
+
+
+async def test_a_completion_has_a_score_for_each_token_and_always_the_same(engine, adapter):
+    first, again = [await engine.score(score_job(adapter)) for _ in range(2)]
+    assert len(first) == 4
+    assert all(score < 0 for score in first)
+    assert first == again
+    assert engine.running() == 0
+
+
+async def test_an_adapter_scores_otherwise_than_the_base_model(engine, adapter):
+    assert await engine.score(score_job(adapter)) != await engine.score(score_job())
+
+
+async def test_scores_are_the_same_while_answers_are_written(engine, adapter):
+    alone = await engine.score(score_job(adapter))
+    other = asyncio.create_task(answer(engine, job(200, adapter)))
+    await until_running(engine, 1)
+    beside = await engine.score(score_job(adapter))
+    assert beside == pytest.approx(alone, abs=0.05)
+    assert sum(step.tokens for step in await other) == 200
+
+
+async def test_vllm_refuses_to_score_what_is_no_token_or_too_long(vllm_engine):
+    for completion in ([10_000_000], range(200, 1400)):
+        with pytest.raises(InvalidCompletions):
+            await vllm_engine.score(score_job(completion=completion))
+    assert await vllm_engine.score(score_job())
 
 
 async def test_a_living_engine_answers_a_ping_and_is_not_dead(engine):

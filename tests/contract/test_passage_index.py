@@ -13,7 +13,7 @@ from services.common.identity import Identity
 from services.retrieve.adapters.memory import MemoryPassageIndex
 from services.retrieve.adapters.milvus import MilvusPassageIndex
 from services.retrieve.domain.fusion import fused
-from services.retrieve.domain.hits import Hit, Reader, Section
+from services.retrieve.domain.hits import MOST_CHUNKS, Hit, Reader, Section
 from services.retrieve.domain.passages import passages_of
 from services.retrieve.ports import PassageIndex
 from tests.unit.retrieve.rows import DIMENSIONS, LANGUAGES, MODEL, axis, row, search
@@ -249,6 +249,18 @@ async def test_a_section_is_the_chunks_between_of_one_version_that_may_be_read(s
     hits = await store.index.sections(reader, MODEL, (Section("d", 1, 2, 4),))
     assert {hit.chunk_id for hit in hits} == {"c2", "c4"}
     assert list(await store.index.sections(reader, MODEL, ())) == []
+
+
+async def test_a_document_is_its_chunks_that_may_be_read_if_it_is_of_a_wanted_source(store):
+    chunks = [row(f"c{number}", document_id="d", ordinal=number) for number in (0, 1, MOST_CHUNKS)]
+    chunks[1]["readers"] = ["user:ada"]
+    await store.write(*chunks, row("other", document_id="e"))
+    reader = Reader(Identity(store.tenant_id, "user:x", ("everyone",)), ())
+    for sources, expected in ((), {"c0"}), (("Wiki",), {"c0"}), (("src-1", "no"), {"c0"}), (("Shop",), set()):
+        found = await store.index.document(reader, MODEL, "d", sources)
+        assert {hit.chunk_id for hit in found.hits} == expected, sources
+    newcomer = Reader(Identity(f"{store.tenant_id}-new", "user:x", ("everyone",)), ())
+    assert (await store.index.document(newcomer, MODEL, "d", ())).index_version == ""
 
 
 async def test_time_includes_its_start_and_excludes_its_end(store):

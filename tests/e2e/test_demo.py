@@ -9,18 +9,15 @@ import pytest
 from services.cli import processes
 from services.cli.home import Home
 from services.cli.state import Phase
-from tests.tandem_command import Tandem, home_in
+from tests.tandem_command import Tandem, demo_in
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
 def tandem(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Tandem]:
-    with home_in(tmp_path, seconds=280) as command:
-        command.home.root.mkdir()
-        command.home.cache.symlink_to(pytestconfig.cache.mkdir("tandem-models"))
+    with demo_in(tmp_path, pytestconfig.cache.mkdir("tandem-models"), "demo", seconds=280) as command:
         yield command
-        assert not processes.marked(command.home.root / "demo")
 
 
 def test_the_demo_shows_everything_and_stops_what_it_started(tandem: Tandem, tmp_path: Path):

@@ -150,7 +150,7 @@ def test_a_revoked_key_is_refused(tandem: Tandem):
         (("ask", " \n\t "), "EMPTY_QUESTION"),
         (("ask", "x", "--assistant", "nobody"), "ASSISTANT_NOT_FOUND"),
         (("ask", "x", "--timeout", "0.005"), "DEADLINE_EXCEEDED"),
-        (("adapter", "load", "a", "/there/is/nothing"), "ADAPTER_NOT_FOUND"),
+        (("adapters", "load", "a", "/there/is/nothing"), "ADAPTER_NOT_FOUND"),
         (("key", "revoke", "nothing"), "API_KEY_NOT_FOUND"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -12,7 +12,7 @@ from tandem.retrieve.v1 import retrieve_service_pb2 as retrieve_pb
 from tandem.retrieve.v1 import tuning_service_pb2 as tuning_pb
 
 from services.cli.errors import Failure
-from services.cli.evaluation.outcomes import EXCERPT_CHARS, Cited, Found, Outcome, Reply
+from services.cli.evaluation.outcomes import EXCERPT_CHARS, Cited, Found, Outcome, Reply, Usage
 from services.cli.gateway import Gateway
 from services.cli.views.answers import location
 from services.common.evaluation.questions import Question
@@ -54,19 +54,21 @@ class Asking:
         conversation_id = f"{CONVERSATION_PREFIX}{uuid.uuid4().hex}"
         request = pb.AskRequest(question=question.text, conversation_id=conversation_id)
         request.MergeFrom(self.request)
-        collected = _Collected()
+        collected = Collected()
         for event in self.gateway.stream(self.gateway.answers.Ask, request, self.seconds):
             collected.take(event)
         return Outcome(question, tuple(map(_found, collected.passages)), collected.reply())
 
 
-class _Collected:
+class Collected:
     """One answer's events, put together."""
 
     def __init__(self) -> None:
         self.passages: Sequence[retrieve_pb.Passage] = ()
+        self.answer_id = ""
         self._pieces: list[str] = []
         self._citations = pb.Citations()
+        self._usage = pb.Usage()
         self._abstained = False
 
     def take(self, event: pb.AskResponse) -> None:
@@ -77,8 +79,12 @@ class _Collected:
                 self._pieces.append(event.token_delta.text)
             case "citations":
                 self._citations = event.citations
+            case "usage":
+                self._usage = event.usage
             case "abstained":
                 self._abstained = True
+            case "end":
+                self.answer_id = event.end.answer_id
 
     def reply(self) -> Reply:
         checked = self._citations
@@ -89,6 +95,7 @@ class _Collected:
             supported_share=checked.supported_share,
             sentences=checked.sentences,
             abstained=self._abstained,
+            usage=_usage(self._usage),
         )
 
     def _cited(self, citation: pb.Citation) -> Cited:
@@ -140,6 +147,17 @@ def _value(gateway: Gateway, name: str, value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value
+
+
+def _usage(usage: pb.Usage) -> Usage:
+    return Usage(
+        first_token_ms=usage.first_token_ms,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        model=usage.model,
+        adapter_digest=usage.adapter_digest,
+    )
 
 
 def _found(passage: retrieve_pb.Passage) -> Found:

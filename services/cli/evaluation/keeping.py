@@ -23,14 +23,14 @@ class EvaluationNotDone(Failure):
 
 
 def keep(gateway: Gateway, name: str, asked: QuestionSet, catalogue: Catalogue) -> pb.QuestionSet:
-    """Keep those questions of a set that name a document, documents by their ids.
+    """Keep those questions of a set of which something is known: a document, an answer, or that there is none.
 
     Raises:
-        UnknownDocuments, NoDocuments: it names documents that are not known here, or none.
+        UnknownDocuments, NoDocuments: it names documents that are not known here, or nothing is known of any question.
     """
-    judged = [question for question in asked.questions if question.documents and question.answerable]
+    judged = [each for each in asked.questions if each.documents or each.answers or not each.answerable]
     if not judged:
-        raise NoDocuments("no question of the set names a document that answers it")
+        raise NoDocuments("no question of the set names a document that answers it, or has an answer")
     relevant, _ = relevant_documents(judged, catalogue, allow_unknown=False)
     lines = (jsonl_of(replace(question, documents=relevant[question.id])) for question in judged)
     request = pb.PutSetRequest(name=name, content=b"".join(lines))

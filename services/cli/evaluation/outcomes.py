@@ -32,6 +32,18 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer took: milliseconds from its arrival at the gateway, tokens, and which adapter, "" for none."""
+
+    first_token_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    model: str = ""
+    adapter_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer as it came; `unsupported` are its spans [start, end) that no passage supports."""
 
@@ -41,6 +53,7 @@ class Reply:
     supported_share: float = 0.0
     sentences: int = 0
     abstained: bool = False
+    usage: Usage = Usage()
 
     @property
     def words(self) -> str:

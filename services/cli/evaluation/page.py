@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from services.cli.evaluation import plots
 from services.cli.evaluation.outcomes import Cited, Found, Outcome, Reply
 from services.cli.evaluation.report import Evaluated, Report
-from services.cli.output import visible
+from services.common.evaluation.drawing import COLOURS
+from services.common.evaluation.pages import environment, marked
 from services.common.evaluation.questions import Question
 
 WORST = 20
@@ -57,21 +55,18 @@ class Case:
 
 def page_of(report: Report) -> str:
     """Return the page; every text of the set and of the platform is escaped in it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    # What drives a terminal or a text editor has no place in a page either.
-    environment.filters["visible"] = visible
     measure = telling_measure(report)
-    # matplotlib's own SVG, in which no text of a set is.
-    drawn = [Markup(each) for each in _drawn(report, measure)]  # noqa: S704  # nosec B704
-    return environment.get_template("page.html").render(
-        report=report,
-        labels="AB",
-        colours=plots.COLOURS,
-        plots=drawn,
-        measure=measure,
-        cases=list(worst_cases(report, measure)),
+    return (
+        environment(Path(__file__).parent)
+        .get_template("page.html")
+        .render(
+            report=report,
+            labels=plots.LABELS,
+            colours=COLOURS,
+            plots=marked(_drawn(report, measure)),
+            measure=measure,
+            cases=list(worst_cases(report, measure)),
+        )
     )
 
 
@@ -95,7 +90,7 @@ def worst_cases(report: Report, measure: str) -> Iterator[Case]:
     questions = {key: outcome.question for each in reversed(outcomes) for key, outcome in each.items()}
     ranks = {key: rank for key in questions if (rank := _rank(report, measure, questions[key], outcomes)) is not None}
     for key in sorted(ranks, key=lambda key: ranks[key])[:WORST]:
-        yield _case(report, measure, questions[key], outcomes)
+        yield case_of(report, measure, questions[key], outcomes)
 
 
 def _rank(
@@ -103,7 +98,7 @@ def _rank(
 ) -> tuple[float, float] | None:
     """Return what sorts a question: the worst is the lowest; None where nothing can be said of it."""
     scores = [
-        _score(each, measure, question, by_question.get(question.id))
+        score_of(each, measure, question, by_question.get(question.id))
         for each, by_question in zip(report.evaluated, outcomes, strict=True)
     ]
     if scores[0] is None or None in scores:
@@ -111,20 +106,21 @@ def _rank(
     return (scores[0] - (scores[-1] or 0.0) if len(scores) > 1 else scores[0], scores[0])
 
 
-def _score(each: Evaluated, measure: str, question: Question, outcome: Outcome | None) -> float | None:
+def score_of(each: Evaluated, measure: str, question: Question, outcome: Outcome | None) -> float | None:
     """Return a measure's value; of a question without an answer, whether it was left unanswered."""
     if not question.answerable and outcome and outcome.reply:
         return float(outcome.reply.abstained)
     return each.value(measure, question.id)
 
 
-def _case(report: Report, measure: str, question: Question, outcomes: list[dict[str, Outcome]]) -> Case:
+def case_of(report: Report, measure: str, question: Question, outcomes: list[dict[str, Outcome]]) -> Case:
+    """Return a question with what each configuration made of it; `outcomes` are theirs by question."""
     documents = report.relevant.get(question.id, {})
     sides = []
-    for label, each, by_question in zip("AB", report.evaluated, outcomes, strict=False):
+    for label, each, by_question in zip(plots.LABELS, report.evaluated, outcomes, strict=False):
         outcome = by_question.get(question.id)
         pieces = tuple(pieces_of(outcome.reply)) if outcome and outcome.reply else ()
-        score = _score(each, measure, question, outcome)
+        score = score_of(each, measure, question, outcome)
         sides.append(Side(label, score, outcome, pieces, frozenset(documents)))
     return Case(question, tuple(report.titles.get(key, key.removeprefix("?")) for key in documents), tuple(sides))
 

@@ -49,7 +49,7 @@ def asked(gateway: Gateway, count: int) -> tuple[Question, ...]:
 
 def _question(interaction: events_pb2.Interaction, correction: str = "") -> Question | None:
     cited = dict.fromkeys((passage.document_id for passage in interaction.passages if passage.cited), 1)
-    of_people = not interaction.conversation_id.startswith(CONVERSATION_PREFIX)
+    of_people = not (interaction.overridden or interaction.conversation_id.startswith(CONVERSATION_PREFIX))
     if interaction.withheld or not interaction.question or not cited or not of_people:
         return None
     answers = (correction,) if correction else ()

@@ -1,23 +1,16 @@
 """The plots of a report, as SVG that stands in the page itself; no text of a set is in them."""
 
-import io
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from services.cli.evaluation.report import Report
+from services.common.evaluation.drawing import COLOURS, GREY, axes_of, drawn
 
-# Okabe and Ito's blue and orange: told apart by colour-blind people, and by their darkness in print.
-COLOURS = ("#0072B2", "#E69F00")
-GREY = "#555555"
+LABELS = "ABCD"
 BINS = 10
 
 
 def figures_plot(report: Report) -> str:
     """Draw every figure with its interval, configurations beside each other."""
     names = report.measures
-    figure, axes = _axes(1.0 + 0.42 * len(names))
+    figure, axes = axes_of(1.0 + 0.42 * len(names))
     height = 0.8 / len(report.evaluated)
     for place, each in enumerate(report.evaluated):
         rows = [row for row, name in enumerate(names) if name in each.figures]
@@ -37,12 +30,12 @@ def figures_plot(report: Report) -> str:
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    return _drawn(figure, axes, legend=len(report.evaluated) > 1)
+    return drawn(figure, axes, legend=len(report.evaluated) > 1)
 
 
 def distribution_plot(report: Report, measure: str) -> str:
     """Draw how many questions have which value of a measure."""
-    figure, axes = _axes(2.6)
+    figure, axes = axes_of(2.6)
     values = [_values(report, place, measure) for place in range(len(report.evaluated))]
     axes.hist(
         values,
@@ -53,7 +46,7 @@ def distribution_plot(report: Report, measure: str) -> str:
     )
     axes.set_xlabel(f"{measure} of a question")
     axes.set_ylabel("questions")
-    return _drawn(figure, axes, legend=len(values) > 1)
+    return drawn(figure, axes, legend=len(values) > 1)
 
 
 def differences_plot(report: Report, measure: str) -> str:
@@ -61,14 +54,14 @@ def differences_plot(report: Report, measure: str) -> str:
     first, second = report.evaluated
     pairs = [(first.value(measure, key), second.value(measure, key)) for key in first.parts.get(measure, {})]
     gains = sorted((one - other for one, other in pairs if one is not None and other is not None), reverse=True)
-    figure, axes = _axes(2.6)
+    figure, axes = axes_of(2.6)
     # One path a side, however many questions there are.
     axes.stairs([max(gain, 0.0) for gain in gains], fill=True, color=COLOURS[0])
     axes.stairs([min(gain, 0.0) for gain in gains], fill=True, color=COLOURS[1])
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("questions")
     axes.set_ylabel(f"{measure}: A minus B")
-    return _drawn(figure, axes, legend=False)
+    return drawn(figure, axes, legend=False)
 
 
 def _values(report: Report, place: int, measure: str) -> list[float]:
@@ -78,22 +71,4 @@ def _values(report: Report, place: int, measure: str) -> list[float]:
 
 
 def _label(place: int) -> str:
-    return "AB"[place]
-
-
-def _axes(inches: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.5, inches), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _drawn(figure: Figure, axes: Axes, *, legend: bool) -> str:
-    """Return a figure's svg element alone, with its letters as letters."""
-    if legend:
-        axes.legend(frameon=False, loc="best")
-    out = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "tandem", "font.family": "sans-serif"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return LABELS[place]

@@ -1,7 +1,7 @@
-"""Asks many questions at once: each within its deadline, repeated only where the platform was away."""
+"""Asks many questions at once, in one way or several: within a deadline, again only where the platform was away."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
@@ -50,26 +50,57 @@ def ask_all(questions: Sequence[Question], ask: Ask, concurrency: int, advance: 
     Raises:
         grpc.RpcError: one that every question would meet.
     """
-    reached: dict[int, Outcome] = {}
+    return ask_in_turn(questions, {"": ask}, concurrency, advance)[""]
+
+
+def ask_in_turn(
+    questions: Sequence[Question], ways: Mapping[str, Ask], concurrency: int, advance: Callable[[], None]
+) -> dict[str, Run]:
+    """Return what came of `questions` in each of several ways, a question at a time in all of them.
+
+    So all ways meet the same load, and what one leaves in the caches, the next finds as often as the others
+    do (see `turns`). An interrupt ends it with the questions that were asked in every way.
+
+    Raises:
+        grpc.RpcError: one that every question would meet.
+    """
+    reached: dict[int, Mapping[str, Outcome]] = {}
+    is_whole = False
     pool = ThreadPoolExecutor(concurrency)
     try:
-        futures = {pool.submit(_patiently, ask, question): place for place, question in enumerate(questions)}
+        futures = {pool.submit(_each_way, ways, place, asked): place for place, asked in enumerate(questions)}
         for future in as_completed(futures):
             reached[futures[future]] = future.result()
             advance()
+        is_whole = True
     except KeyboardInterrupt:
-        return Run(_ordered(reached), is_whole=False)
+        pass
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return Run(_ordered(reached), is_whole=True)
+    return {name: Run(tuple(reached[place][name] for place in sorted(reached)), is_whole) for name in ways}
 
 
-def _ordered(reached: dict[int, Outcome]) -> tuple[Outcome, ...]:
-    return tuple(reached[place] for place in sorted(reached))
+def turns(count: int, place: int) -> list[int]:
+    """Return in which order the question at `place` is asked in `count` ways.
+
+    Over `count` questions each way is at each place once, and, where `count` is even, follows each other way
+    once (Williams 1949, Experimental designs balanced for the estimation of residual effects of treatments).
+    """
+    steps = [(number + 1) // 2 if number % 2 else count - number // 2 for number in range(count)]
+    return [(place + step) % count for step in steps]
 
 
-def _patiently(ask: Ask, question: Question) -> Outcome:
-    """Ask, again where the platform was away; what cannot be answered is an outcome with its reason."""
+def _each_way(ways: Mapping[str, Ask], place: int, question: Question) -> dict[str, Outcome]:
+    names = list(ways)
+    return {names[turn]: patiently(ways[names[turn]], question) for turn in turns(len(names), place)}
+
+
+def patiently(ask: Ask, question: Question) -> Outcome:
+    """Ask, again where the platform was away; what cannot be answered is an outcome with its reason.
+
+    Raises:
+        grpc.RpcError: one that every question would meet.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         started = time.perf_counter()
         try:

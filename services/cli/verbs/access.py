@@ -1,4 +1,4 @@
-"""key, adapter: who may ask, and what answers."""
+"""key: who may ask."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 from google.protobuf.message import Message
 from tandem.gateway.v1 import gateway_service_pb2 as gateway_pb
-from tandem.generate.v1 import generate_service_pb2 as generate_pb
 
 from services.cli.output import plain
 from services.cli.session import Session
@@ -46,30 +45,6 @@ def revoke_key(session: Session, key_id: Annotated[str, typer.Argument(help="The
     """End an API key."""
     session.gateway.call(session.gateway.access.RevokeApiKey, gateway_pb.RevokeApiKeyRequest(key_id=key_id))
     session.output.show({"revoked": key_id}, lambda: f"key {key_id} is revoked")
-
-
-def load_adapter(
-    session: Session,
-    name: Annotated[str, typer.Argument(help="The adapter's name.")],
-    uri: Annotated[str, typer.Argument(help="Its folder: a path or a URL.")],
-) -> None:
-    """Load a LoRA adapter into the engine."""
-    request = generate_pb.LoadAdapterRequest(name=name, uri=uri)
-    adapter = session.gateway.call(session.gateway.adapters.LoadAdapter, request, 120).adapter
-    session.output.show({"adapter": plain(adapter)}, lambda: f"adapter {adapter.name} is loaded ({adapter.digest})")
-
-
-def unload_adapter(session: Session, name: Annotated[str, typer.Argument(help="The adapter's name.")]) -> None:
-    """Take a LoRA adapter out of the engine."""
-    session.gateway.call(session.gateway.adapters.UnloadAdapter, generate_pb.UnloadAdapterRequest(name=name))
-    session.output.show({"unloaded": name}, lambda: f"adapter {name} is unloaded")
-
-
-def list_adapters(session: Session) -> None:
-    """List the adapters in the engine."""
-    rpc = session.gateway.adapters.ListAdapters
-    found = [each for page in session.gateway.pages(rpc, generate_pb.ListAdaptersRequest()) for each in page.adapters]
-    show(session, "adapters", found, ("name", "digest", "rank", "base_model"))
 
 
 def show(session: Session, name: str, messages: Iterable[Message], columns: Iterable[str]) -> None:

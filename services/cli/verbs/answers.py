@@ -31,15 +31,22 @@ def ask(
     conversation: Annotated[str, typer.Option(help="Continue this conversation, by any id you choose.")] = "",
     top_k: TopK = 0,
     max_tokens: Annotated[int, typer.Option(help="Length of the answer at most; 0 means the default.")] = 0,
+    adapter: Annotated[str, typer.Option(help="Answer with this adapter, by name or alias; for trainers.")] = "",
+    base_model: Annotated[bool, typer.Option("--base-model", help="Answer without an adapter; for trainers.")] = False,
+    no_retrieval: Annotated[
+        bool, typer.Option("--no-retrieval", help="Answer without searching; for trainers.")
+    ] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for the whole answer.")] = 120.0,
 ) -> None:
     """Ask a question; the answer streams, then its citations follow."""
+    override = pb.Override(adapter=adapter or None, base_model=base_model, without_retrieval=no_retrieval)
     request = pb.AskRequest(
         question=question,
         assistant=assistant,
         conversation_id=conversation,
         top_k=int32(top_k),
         sampling=Sampling(max_tokens=int32(max_tokens)),
+        override=override if override.ByteSize() else None,
     )
     stream_answer(session, request, timeout)
 

@@ -21,9 +21,7 @@ def interactions(session: Session, limit: Limit = 20) -> None:
 
 def ratings(session: Session, limit: Limit = 20) -> None:
     """List ratings, newest first."""
-    rpc, request = session.gateway.feedback.ListRatings, pb.ListRatingsRequest()
-    found = (each for page in session.gateway.pages(rpc, request) for each in page.ratings)
-    rows = [plain(each) for each in islice(found, limit)]
+    rows = stored_ratings(session, limit)
     columns = ("rated_at", "thumb", "comment", "correction", "subject")
     session.output.show({"ratings": rows}, lambda: table(rows, columns))
 
@@ -32,4 +30,11 @@ def stored_interactions(session: Session, limit: int) -> list[dict[str, Any]]:
     """Return at most `limit` questions with their answers, newest first."""
     rpc, request = session.gateway.feedback.ListInteractions, pb.ListInteractionsRequest()
     found = (each for page in session.gateway.pages(rpc, request) for each in page.interactions)
+    return [plain(each) for each in islice(found, limit)]
+
+
+def stored_ratings(session: Session, limit: int) -> list[dict[str, Any]]:
+    """Return at most `limit` ratings, newest first."""
+    rpc, request = session.gateway.feedback.ListRatings, pb.ListRatingsRequest()
+    found = (each for page in session.gateway.pages(rpc, request) for each in page.ratings)
     return [plain(each) for each in islice(found, limit)]

@@ -1,4 +1,4 @@
-"""tune …: trains a reranker from what is known, shows how it did, and puts it into use or takes it back."""
+"""tune …: trains rerankers from what is known, puts them into use or takes them back, and lists and ends runs."""
 
 import time
 import uuid
@@ -28,7 +28,7 @@ Override = Annotated[bool, typer.Option("--override", help="Though it has not pa
 
 
 class RunFailed(Failure):
-    """The run made no reranker."""
+    """The run made nothing."""
 
     reason = "RUN_FAILED"
 
@@ -76,8 +76,9 @@ def reranker(
 def runs(session: Session, limit: Limit = 20) -> None:
     """List runs, newest first."""
     rows = [plain(each) for each in islice(_listed(session, "ListRuns", pb.ListRunsRequest(), "runs"), limit)]
-    columns = ("run_id", "state", "stage", "origin", "base", "created_at", "failure")
-    session.output.show({"runs": rows}, lambda: table(rows, columns))
+    drawn = [row | {"trains": row.get("training", {}).get("method", "reranker")} for row in rows]
+    columns = ("run_id", "trains", "state", "stage", "origin", "base", "created_at", "failure")
+    session.output.show({"runs": rows}, lambda: table(drawn, columns))
 
 
 def cancel(session: Session, run_id: Annotated[str, typer.Argument(help="The run's id.")]) -> None:

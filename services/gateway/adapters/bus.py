@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from services.common.bus import INTERACTIONS, RETRY_SECONDS, BusUnavailable, ensure_topics, key_of
+from services.common.bus import ANSWERS_FAILED, INTERACTIONS, RETRY_SECONDS, BusUnavailable, ensure_topics, key_of
 from services.common.bus_security import UNSECURED, BusSecurity
 from services.common.faults import described
 from services.common.telemetry import inject
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class BusInteractionLog:
-    """InteractionLog on the topic `interactions`; `run` must run beside the server."""
+    """InteractionLog on the topics `interactions` and `answers.failed`; `run` must run beside the server."""
 
     def __init__(self, bootstrap: str, security: BusSecurity = UNSECURED) -> None:
         self._bootstrap = bootstrap
@@ -56,13 +56,19 @@ class BusInteractionLog:
         )
 
     def record(self, tenant_id: str, conversation_id: str, interaction: bytes) -> asyncio.Future[None]:
+        return self._send(INTERACTIONS, tenant_id, conversation_id, interaction)
+
+    def fail(self, tenant_id: str, conversation_id: str, failure: bytes) -> asyncio.Future[None]:
+        return self._send(ANSWERS_FAILED, tenant_id, conversation_id, failure)
+
+    def _send(self, topic: str, tenant_id: str, conversation_id: str, value: bytes) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.add_done_callback(_look)
         try:
             self._producer.produce(
-                INTERACTIONS,
+                topic,
                 key=key_of(tenant_id, conversation_id),
-                value=interaction,
+                value=value,
                 headers=inject({}),
                 on_delivery=partial(_settle, done),
             )

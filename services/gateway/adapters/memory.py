@@ -183,13 +183,21 @@ def _take_out(people: _People, members: set[str]) -> None:
 
 
 class MemoryInteractionLog:
-    """InteractionLog in a list."""
+    """InteractionLog in lists."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, str, bytes]] = []
+        self.failures: list[tuple[str, str, bytes]] = []
 
     def record(self, tenant_id: str, conversation_id: str, interaction: bytes) -> asyncio.Future[None]:
         self.records.append((tenant_id, conversation_id, interaction))
+        return self._done()
+
+    def fail(self, tenant_id: str, conversation_id: str, failure: bytes) -> asyncio.Future[None]:
+        self.failures.append((tenant_id, conversation_id, failure))
+        return self._done()
+
+    def _done(self) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done

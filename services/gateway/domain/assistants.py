@@ -107,14 +107,19 @@ def checked(assistant: Assistant) -> Assistant:
         InvalidAssistant: some field can never work; the facts name it.
     """
     instructions = printable(assistant.instructions)
-    _require(_NAME.fullmatch(assistant.name), "name", "a name has 1 to 100 letters, digits, '.', '_' and '-'")
-    _require(not assistant.adapter or _NAME.fullmatch(assistant.adapter), "adapter", "no adapter has such a name")
+    _require(is_name(assistant.name), "name", "a name has 1 to 100 letters, digits, '.', '_' and '-'")
+    _require(not assistant.adapter or is_name(assistant.adapter), "adapter", "no adapter has such a name")
     _require(len(instructions) <= MAX_INSTRUCTIONS_CHARS, "instructions", "instructions have at most 8,000 characters")
     _require_named(assistant.sources, "sources")
     _require_languages(assistant.languages)
     _require_narrowing(assistant.narrowing)
     _require(assistant.top_k >= 0, "top_k", "top_k is negative")
     return replace(assistant, instructions=instructions, top_k=min(assistant.top_k, MAX_TOP_K))
+
+
+def is_name(text: str) -> bool:
+    """Tell whether an assistant or an adapter can have this name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def name_of(requested: str) -> str:
@@ -124,7 +129,7 @@ def name_of(requested: str) -> str:
         AssistantNotFound: no assistant can have it.
     """
     name = requested or DEFAULT
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise AssistantNotFound("no such assistant", assistant=printable(name[:100]))
     return name
 

@@ -11,13 +11,13 @@ from tandem.generate.v1 import generate_service_pb2 as generate_pb
 from tandem.retrieve.v1.retrieve_service_pb2 import Passage
 
 from services.common.errors import Unavailable
+from services.common.grounding.abstention import Abstention, text_of
+from services.common.grounding.citations import Checked
+from services.common.grounding.evidence import Evidence, evidence_of
 from services.common.telemetry import trace_id
 from services.gateway.adapters.services import Caller
 from services.gateway.checking import Checks
-from services.gateway.domain.abstention import Abstention, text_of
 from services.gateway.domain.assistants import Assistant
-from services.gateway.domain.citations import Checked
-from services.gateway.domain.evidence import Evidence, evidence_of
 from services.gateway.domain.questions import answer_language_of
 from services.gateway.metrics import ANSWER_TOKENS, FIRST_TOKEN_SECONDS
 from services.gateway.servicer.support import (
@@ -55,6 +55,8 @@ class Asked:
     language: str = ""
     # What is searched for and answered; empty where the question stands alone as it is.
     standalone: str = ""
+    # Whether a trainer has it answered otherwise than the assistant answers.
+    overridden: bool = False
 
     @property
     def query(self) -> str:
@@ -65,6 +67,11 @@ class Asked:
     def answer_language(self) -> str:
         """What it is answered in; empty leaves it to the model."""
         return answer_language_of(self.language, self.assistant.languages)
+
+    @property
+    def drawn_by(self) -> str:
+        """The conversation by which a canary is drawn; empty for none, where an override says who answers."""
+        return "" if self.overridden else self.conversation_id
 
     def milliseconds(self) -> int:
         """Return how long ago the question arrived."""
@@ -105,6 +112,11 @@ class Answer:
     def tokens(self) -> int:
         """Return how many tokens were read and written for the answer so far, whether it is whole or not."""
         return self._started.prompt_tokens + max(self._finished.completion_tokens, self._streamed_tokens)
+
+    @property
+    def started(self) -> generate_pb.Started:
+        """What the engine said of who answers; empty before it has."""
+        return self._started
 
     def whole(self) -> None:
         """Make sure that the engine said that the answer is complete.
@@ -190,6 +202,9 @@ class Answer:
             history_document_ids=_documents_of(self._turns_behind()),
             model=self._started.model,
             adapter_digest=self._started.adapter_digest,
+            adapter_alias=self._started.adapter_alias,
+            canary_id=self._started.canary_id,
+            canary=self._started.canary,
             prompt_tokens=self._started.prompt_tokens,
             completion_tokens=self._finished.completion_tokens,
             first_token_ms=self._first_token_ms,
@@ -200,6 +215,7 @@ class Answer:
             sentences=len(checked.verdicts),
             abstained=self._abstention is not None,
             citations=interaction_citations(checked, shown),
+            overridden=asked.overridden,
         )
 
     def _piece(self, text: str, tokens: int) -> pb.AskResponse:

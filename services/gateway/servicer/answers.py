@@ -20,18 +20,20 @@ from services.common.analysis import language_of
 from services.common.answer_ids import AnswerIds
 from services.common.bus import BusUnavailable
 from services.common.errors import ServiceError
+from services.common.grounding.citations import Checked
 from services.common.identity import caller
 from services.gateway.adapters.quotas import Meter, Use
 from services.gateway.adapters.services import Caller, Services, reaching
 from services.gateway.checking import Checks
 from services.gateway.domain.assistants import assistant_of, name_of
-from services.gateway.domain.citations import Checked
+from services.gateway.domain.overrides import Override, overridden
 from services.gateway.domain.questions import conversation_id_of, new_id, question_of, top_k_of
 from services.gateway.metrics import ASKS, RETRIEVAL_SECONDS
 from services.gateway.ports import InteractionLog
 from services.gateway.servicer.ahead import reading_ahead
 from services.gateway.servicer.answer import Answer, Asked
 from services.gateway.servicer.assistants import LENGTHS, RecentAssistants
+from services.gateway.servicer.failing import failures_told
 from services.gateway.servicer.filters import narrowed
 from services.gateway.servicer.rewriting import Rewriter
 from services.gateway.servicer.witness import Witness
@@ -104,11 +106,12 @@ class GatewayServicer(rpc.GatewayServiceServicer):
             answer = Answer(asked, passages, turns)
             use.tokens = lambda: rewritten.tokens + answer.tokens()
             wanted = _generate_request(asked, turns, passages, request)
-            # Left before anything else happens, so that the engine stops when the caller goes.
-            async with contextlib.aclosing(self._told(asked, passages, answer, wanted)) as events:
-                async for event in events:
-                    yield event
-            answer.whole()
+            with failures_told(self._recording.log, asked, answer):
+                # Left before anything else happens, so that the engine stops when the caller goes.
+                async with contextlib.aclosing(self._told(asked, passages, answer, wanted)) as events:
+                    async for event in events:
+                        yield event
+                answer.whole()
             checked, interaction_id = await answer.checked(self._checks.of(asked.assistant)), new_id()
             recorded = self._recorded(asked, answer, interaction_id, checked)
             for event in answer.ending(checked):
@@ -161,10 +164,12 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         asked_at.GetCurrentTime()
         question, name = question_of(request.question), name_of(request.assistant)
         conversation_id = conversation_id_of(request.conversation_id) or new_id()
-        assistant = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
+        kept = assistant_of(name, await self._assistants.get((who.tenant_id, name)))
+        assistant = overridden(kept, _override_of(request), who.roles)
         top_k = top_k_of(request.top_k, assistant)
         language = language_of(question, (*self._checks.languages, *assistant.languages))
-        return Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at, language)
+        asked = Asked(Caller(who, context), question, assistant, conversation_id, top_k, arrived_at, asked_at, language)
+        return replace(asked, overridden=request.HasField("override"))
 
     async def _turns(self, asked: Asked, continued: str) -> Sequence[Interaction]:
         """Return the earlier turns of the caller's conversation, without those that may not be shown again."""
@@ -192,6 +197,14 @@ class GatewayServicer(rpc.GatewayServiceServicer):
         return self._recording.log.record(asked.caller.identity.tenant_id, asked.conversation_id, record)
 
 
+def _override_of(request: pb.AskRequest) -> Override | None:
+    if not request.HasField("override"):
+        return None
+    asked = request.override
+    adapter = asked.adapter if asked.HasField("adapter") else None
+    return Override(adapter, asked.base_model, asked.without_retrieval)
+
+
 def _wanted(request: pb.SearchRequest) -> retrieve_pb.RetrieveRequest:
     """Return what retrieve is asked for a search: its fields are retrieve's own, named one by one."""
     wanted = retrieve_pb.RetrieveRequest(
@@ -217,6 +230,7 @@ def _generate_request(
         passages=_context(passages),
         question=asked.query,
         adapter=asked.assistant.adapter,
+        conversation_id=asked.drawn_by,
         answer_length=LENGTHS[asked.assistant.answer_length],
         sampling=request.sampling if request.HasField("sampling") else None,
         language=asked.answer_language,

@@ -9,7 +9,7 @@ from tandem.feedback.v1 import feedback_service_pb2
 from tandem.generate.v1 import generate_service_pb2
 from tandem.ingest.v1 import index_service_pb2, ingest_service_pb2, placement_service_pb2, secret_service_pb2
 from tandem.retrieve.v1 import tuning_service_pb2
-from tandem.tune.v1 import evaluation_service_pb2
+from tandem.tune.v1 import dataset_service_pb2, evaluation_service_pb2, gate_service_pb2, registry_service_pb2
 from tandem.tune.v1 import tuning_service_pb2 as tune_pb
 
 from services.common.client import Outgoing
@@ -24,7 +24,10 @@ _ADAPTERS = generate_service_pb2.DESCRIPTOR.services_by_name["AdapterService"]
 _TUNING = tuning_service_pb2.DESCRIPTOR.services_by_name["TuningService"]
 _FEEDBACK = feedback_service_pb2.DESCRIPTOR.services_by_name["FeedbackService"]
 _RERANKERS = tune_pb.DESCRIPTOR.services_by_name["TuningService"]
+_DATASETS = dataset_service_pb2.DESCRIPTOR.services_by_name["DatasetService"]
+_REGISTRY = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 _EVALUATION = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"]
+_GATE = gate_service_pb2.DESCRIPTOR.services_by_name["GateService"]
 
 
 class Forwarded(NamedTuple):
@@ -45,7 +48,10 @@ FORWARDED = (
     # Rate is left out: callers rate through the gateway's own.
     Forwarded(_FEEDBACK, tuple(name for name in _FEEDBACK.methods_by_name if name != "Rate"), "feedback"),
     Forwarded(_RERANKERS, tuple(_RERANKERS.methods_by_name), "tune"),
+    Forwarded(_DATASETS, tuple(_DATASETS.methods_by_name), "tune"),
+    Forwarded(_REGISTRY, tuple(_REGISTRY.methods_by_name), "tune"),
     Forwarded(_EVALUATION, tuple(_EVALUATION.methods_by_name), "tune"),
+    Forwarded(_GATE, tuple(_GATE.methods_by_name), "tune"),
 )
 FORWARDED_NAMES = tuple(each.service.full_name for each in FORWARDED)
 

@@ -6,9 +6,9 @@ from tandem.feedback.v1.events_pb2 import InteractionCitation, InteractionPassag
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.retrieve.v1.retrieve_service_pb2 import Passage
 
-from services.gateway.domain.abstention import Abstention, AbstentionReason
-from services.gateway.domain.citations import Checked, Given, Reason, Span, Verdict
-from services.gateway.domain.evidence import Seen
+from services.common.grounding.abstention import Abstention, AbstentionReason
+from services.common.grounding.citations import Checked, Given, Reason, Span, Verdict
+from services.common.grounding.evidence import Seen
 from services.gateway.domain.places import Placed, document_span
 from services.gateway.metrics import ABSTENTIONS, CITATIONS, ENTAILMENT_FAILURES, SENTENCES, SUPPORTED_SHARE
 

@@ -6,17 +6,23 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 from vllm import AsyncEngineArgs, SamplingParams
+from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from services.generate.adapters.lifeline import children_die_with_us
-from services.generate.domain.errors import EngineDead, InvalidAdapter
+from services.common.lifeline import children_die_with_us
+from services.common.lora.errors import InvalidAdapter
+from services.generate.domain.errors import EngineDead, InvalidCompletions
 from services.generate.domain.sampling import Sampling
-from services.generate.ports import EngineAdapter, FinishReason, Job, Step
+from services.generate.ports import EngineAdapter, FinishReason, Job, ScoreJob, Step
 
+# vLLM reads no cached state where log-probabilities of the prompt are wanted; a token must be drawn all the same.
+_SCORING = SamplingParams(
+    max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+)
 _REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
@@ -55,6 +61,26 @@ class VllmEngine:
         finally:
             # What has ended by itself is not known any more, and is left alone.
             await self._engine.abort(job.id)
+
+    async def score(self, job: ScoreJob) -> list[float]:
+        token_ids = [*job.token_ids, *job.completion_ids]
+        try:
+            with _death_told():
+                collector = await self._engine.add_request(
+                    job.id,
+                    tokens_input(token_ids, cache_salt=job.cache_salt),
+                    _SCORING,
+                    lora_request=_lora(job.adapter) if job.adapter else None,
+                )
+                output = await collector.get()
+        except (VLLMClientError, ValueError) as error:
+            raise InvalidCompletions("the tokens are none of the model's, or too many") from error
+        finally:
+            await self._engine.abort(job.id)
+        if output.prompt_logprobs is None:
+            raise EngineDead("the engine gave the job up")
+        places = range(len(job.token_ids), len(token_ids))
+        return [output.prompt_logprobs[place][token_ids[place]].logprob for place in places]
 
     async def load(self, adapter: EngineAdapter) -> None:
         try:

@@ -1,18 +1,14 @@
 """What a caller may be told has gone wrong."""
 
-from services.common.errors import InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, Unavailable
-
-
-class EmptyQuestion(InvalidArgument):
-    """Nothing printable was asked."""
-
-    reason = "EMPTY_QUESTION"
-
-
-class QuestionTooLong(InvalidArgument):
-    """The question and the instructions do not fit the model together."""
-
-    reason = "QUESTION_TOO_LONG"
+from services.common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unavailable,
+)
 
 
 class InvalidSampling(InvalidArgument):
@@ -21,16 +17,10 @@ class InvalidSampling(InvalidArgument):
     reason = "INVALID_SAMPLING"
 
 
-class InvalidAdapter(InvalidArgument):
-    """The files are no adapter that this engine can run."""
+class InvalidCompletions(InvalidArgument):
+    """There are none to score, too many, or one that is empty or too long."""
 
-    reason = "INVALID_ADAPTER"
-
-
-class InvalidAdapterName(InvalidArgument):
-    """The name has characters or a length that adapters' names do not."""
-
-    reason = "INVALID_ADAPTER_NAME"
+    reason = "INVALID_COMPLETIONS"
 
 
 class AdapterNotFound(NotFound):
@@ -43,6 +33,31 @@ class AdapterNotPermitted(PermissionDenied):
     """The adapter learnt from what the caller may not read."""
 
     reason = "ADAPTER_NOT_PERMITTED"
+
+
+class AdapterNotReady(Unavailable):
+    """The alias's adapter is not loaded on this replica yet."""
+
+    reason = "ADAPTER_NOT_READY"
+    retry_seconds = 1.0
+
+
+class NotConverged(Unavailable):
+    """What aliases point at is still being read and loaded."""
+
+    reason = "NOT_CONVERGED"
+
+
+class AdapterNameTaken(AlreadyExists):
+    """An alias has the name; what was loaded under it would never answer."""
+
+    reason = "ADAPTER_NAME_TAKEN"
+
+
+class ProbeFailed(FailedPrecondition):
+    """The engine answers otherwise with the adapter than where it was trained."""
+
+    reason = "PROBE_FAILED"
 
 
 class StoreUnavailable(Unavailable):

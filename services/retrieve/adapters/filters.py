@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.common import index
-from services.retrieve.domain.hits import Section
+from services.retrieve.domain.hits import MOST_CHUNKS, Section
 from services.retrieve.domain.query import Filter
 
 
@@ -39,6 +39,16 @@ def sections_of(principals: Sequence[str], sections: Sequence[Section]) -> str:
         for one in sections
     )
     return f"{readable_by(principals)} and ({' or '.join(each)})"
+
+
+def document_of(principals: Sequence[str], document_id: str, sources: Sequence[str]) -> str:
+    """Return the expression of a document's first chunks, if it is of one of the sources."""
+    clauses = [
+        filter_of(principals, Filter(sources=tuple(sources))),
+        f"{index.DOCUMENT_ID} == {index.literal(document_id)}",
+        f"{index.ORDINAL} < {MOST_CHUNKS}",
+    ]
+    return " and ".join(clauses)
 
 
 def readable_by(principals: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from services.common.identity import EVERYONE, Identity
 from services.common.indexes import TenantIndex
 from services.common.permissions import SET_PREFIX
 from services.retrieve.adapters.rows import hit_of
-from services.retrieve.domain.hits import Embedded, Found, Hit, Reader, Search, Section, Vector
+from services.retrieve.domain.hits import MOST_CHUNKS, Embedded, Found, Hit, Reader, Search, Section, Vector
 from services.retrieve.domain.query import Filter
 from services.retrieve.domain.tuning import NONE_PUT, KeptTuning, Tuning, TuningChanged, TuningNotFound
 
@@ -64,6 +64,18 @@ class MemoryPassageIndex:
         return [
             hit_of(chunk_id, row) for chunk_id, row in readable.items() if any(_is_of(one, row) for one in sections)
         ]
+
+    async def document(self, reader: Reader, model: str, document_id: str, sources: Sequence[str]) -> Found:
+        collection = reader.collection_of(model)
+        if collection not in self._collections:
+            return Found("", ())
+        wanted = Filter(sources=tuple(sources))
+        own = {
+            chunk_id: row
+            for chunk_id, row in self._readable(collection, reader).items()
+            if row[index.DOCUMENT_ID] == document_id and row[index.ORDINAL] < MOST_CHUNKS and _passes(row, wanted)
+        }
+        return Found(collection, [hit_of(chunk_id, row) for chunk_id, row in own.items()])
 
     def _readable(self, collection: str, reader: Reader) -> Rows:
         rows = self._collections.get(collection, {})

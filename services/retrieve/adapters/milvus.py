@@ -9,9 +9,9 @@ import numpy as np
 from pymilvus import AsyncMilvusClient, MilvusException
 
 from services.common import index
-from services.retrieve.adapters.filters import chunks_of, filter_of, sections_of
+from services.retrieve.adapters.filters import chunks_of, document_of, filter_of, sections_of
 from services.retrieve.adapters.rows import FIELDS, hit_of
-from services.retrieve.domain.hits import Found, Hit, Reader, Search, Section, Vector
+from services.retrieve.domain.hits import MOST_CHUNKS, Found, Hit, Reader, Search, Section, Vector
 from services.retrieve.ports import IndexUnavailable
 
 TIMEOUT_SECONDS = 5.0
@@ -72,6 +72,15 @@ class MilvusPassageIndex:
         condition = sections_of(reader.principals, sections)
         rows = await self._reading(collection, lambda: self._query(collection, condition))
         return [hit_of(row[index.ID], row) for row in rows or ()]
+
+    async def document(self, reader: Reader, model: str, document_id: str, sources: Sequence[str]) -> Found:
+        collection = reader.collection_of(model)
+        if not reader.principals:
+            return Found(collection, ())
+        condition = document_of(reader.principals, document_id, sources)
+        # While it is replaced, two versions of it may be there.
+        rows = await self._reading(collection, lambda: self._query(collection, condition, 2 * MOST_CHUNKS))
+        return Found("", ()) if rows is None else Found(collection, [hit_of(row[index.ID], row) for row in rows])
 
     async def _reading(self, collection: str, read: Callable[[], Awaitable[T]]) -> T | None:
         """Return what `read` gives, or None where the tenant has no index yet."""
@@ -138,11 +147,11 @@ class MilvusPassageIndex:
         )
         return results[0]
 
-    async def _query(self, collection: str, condition: str) -> Any:
+    async def _query(self, collection: str, condition: str, limit: int = MOST_ROWS) -> Any:
         return await self._client.query(
             collection,
             filter=condition,
-            limit=MOST_ROWS,
+            limit=limit,
             output_fields=[index.ID, *FIELDS],
             timeout=TIMEOUT_SECONDS,
             consistency_level=CONSISTENCY,

@@ -32,6 +32,9 @@ class PlacedPassageIndex:
     async def sections(self, reader: Reader, model: str, sections: Sequence[Section]) -> Sequence[Hit]:
         return await (await self._index_of(reader.identity)).sections(reader, model, sections)
 
+    async def document(self, reader: Reader, model: str, document_id: str, sources: Sequence[str]) -> Found:
+        return await (await self._index_of(reader.identity)).document(reader, model, document_id, sources)
+
     async def _index_of(self, identity: Identity) -> MilvusPassageIndex:
         placement = await self._placements.of(identity)
         return MilvusPassageIndex(self._places.client(identity, placement.place))

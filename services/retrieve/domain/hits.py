@@ -12,6 +12,9 @@ from services.retrieve.domain.query import Query
 
 Vector = npt.NDArray[np.float32]
 
+# Of one document that is read whole.
+MOST_CHUNKS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:

@@ -16,6 +16,7 @@ MAX_NAMES = 100
 MAX_METADATA = 20
 MAX_FILTER_CHARACTERS = 8000
 MAX_CHUNK_IDS = 100
+MAX_DOCUMENT_IDS = 20
 MAX_CHUNK_ID_CHARACTERS = 64
 
 # What merging neighbours may take away is fetched on top.
@@ -58,6 +59,12 @@ class InvalidFilter(InvalidArgument):
     """The filter can match nothing as it was sent."""
 
     reason = "INVALID_FILTER"
+
+
+class InvalidDocumentIds(InvalidArgument):
+    """None, too many, or one that no document can have."""
+
+    reason = "INVALID_DOCUMENT_IDS"
 
 
 class InvalidChunkIds(InvalidArgument):
@@ -149,6 +156,19 @@ def steps_of(steps: int) -> int:
     if steps < 0:
         raise InvalidSteps("steps is negative", steps=steps)
     return min(steps, MAX_STEPS)
+
+
+def document_ids_of(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the documents that a request names, each once.
+
+    Raises:
+        InvalidDocumentIds: there are none, more than 20, or one that can name nothing.
+    """
+    if not 0 < len(ids) <= MAX_DOCUMENT_IDS:
+        raise InvalidDocumentIds("1 to 20 documents can be read at once", documents=len(ids))
+    if any(not 0 < len(one) <= MAX_CHUNK_ID_CHARACTERS or not one.isprintable() for one in ids):
+        raise InvalidDocumentIds("an id that no document can have")
+    return tuple(dict.fromkeys(ids))
 
 
 def chunk_ids_of(ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,8 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.common.database import Sessions
 from services.common.identity import Identity
 from services.common.rerankers import Rerankers
+from services.tune.adapters.adapter_erasure import Withdrawal
+from services.tune.adapters.dataset_erasure import erase_all_datasets, erase_datasets
 from services.tune.adapters.evaluation_erasure import erase_sets
-from services.tune.adapters.tables import PROMOTIONS, RERANKERS, RUNS, failure, translated
+from services.tune.adapters.gate_rules import erase_rules
+from services.tune.adapters.run_tables import RUNS, failure
+from services.tune.adapters.tables import PROMOTIONS, RERANKERS, translated
+from services.tune.datasets.store import Datasets
 from services.tune.domain.errors import DataErased
 from services.tune.domain.runs import Origin, RunState
 
@@ -30,36 +35,45 @@ _FORGET = text(
     """
 ).bindparams(bindparam("names", type_=ARRAY(String)))
 
-_ERASED = DataErased("somebody was erased while the run learnt from ratings")
+_ERASED = DataErased("somebody was erased while the run learnt from ratings or a data set")
+_LEARNING = (Origin.RATINGS.value, Origin.DATASET.value)
 
 
 class PostgresErasure:
     """Removes what one tenant has of people. Raises StoreUnavailable when the database cannot be reached."""
 
-    def __init__(self, sessions: Sessions, rerankers: Rerankers) -> None:
+    def __init__(self, sessions: Sessions, rerankers: Rerankers, datasets: Datasets, adapters: Withdrawal) -> None:
         self._sessions = sessions
         self._rerankers = rerankers
+        self._datasets = datasets
+        self._adapters = adapters
 
     async def erase(
         self, identity: Identity, subjects: Sequence[str] | None, now: datetime
     ) -> tuple[dict[str, int], tuple[str, ...]]:
         """Remove the runs of these subjects, and their names everywhere else; None is everything of the tenant.
 
-        Returns how many of each kind were removed, and the rerankers that learnt from these people.
+        Returns how many of each kind were removed, and the rerankers and adapters that learnt from these people.
         """
         with translated():
             if subjects is None:
-                return await self._erase_tenant(identity.tenant_id), ()
+                return await self._erase_tenant(identity.tenant_id, now), ()
             async with self._sessions.begin() as session:
-                return await _erase_people(session, identity.tenant_id, subjects, now)
+                counts, stale = await _erase_people(session, identity.tenant_id, subjects, now)
+                held, emptied = await erase_datasets(session, self._datasets, identity.tenant_id, subjects, now)
+                more, learnt = await self._adapters.of_people(session, identity.tenant_id, subjects, now)
+        removed = counts | {kind: count for kind, count in (*held.items(), *more.items()) if count}
+        return removed, (*stale, *emptied, *learnt)
 
-    async def _erase_tenant(self, tenant_id: str) -> dict[str, int]:
+    async def _erase_tenant(self, tenant_id: str, now: datetime) -> dict[str, int]:
         async with self._sessions.begin() as session:
             # A run that works finds that it is gone, and keeps nothing.
             runs = await _removed(session, RUNS, RUNS.c.run_id, tenant_id)
             digests = await _removed(session, RERANKERS, RERANKERS.c.digest, tenant_id)
             promotions = await _removed(session, PROMOTIONS, PROMOTIONS.c.promotion_id, tenant_id)
-            kept = await erase_sets(session, tenant_id, None)
+            kept = await erase_sets(session, tenant_id, None) | await erase_rules(session, tenant_id, None)
+            kept |= await erase_all_datasets(session, self._datasets, tenant_id)
+            kept |= await self._adapters.of_tenant(session, tenant_id, now)
             for digest in digests:
                 await self._rerankers.remove(digest)
         counts = kept | {"runs": len(runs), "rerankers": len(digests), "promotions": len(promotions)}
@@ -76,15 +90,15 @@ async def _erase_people(
     names = any_(literal(list(subjects), ARRAY(String)))
     theirs = delete(RUNS).where(RUNS.c.tenant_id == tenant_id, RUNS.c.subject == names)
     runs = list(await session.scalars(theirs.returning(RUNS.c.run_id)))
-    # What has read ratings already may have read theirs.
+    # What has read ratings or a data set already may have read theirs.
     reading = update(RUNS).where(
-        RUNS.c.tenant_id == tenant_id, RUNS.c.state == RunState.RUNNING.value, RUNS.c.origin == Origin.RATINGS.value
+        RUNS.c.tenant_id == tenant_id, RUNS.c.state == RunState.RUNNING.value, RUNS.c.origin.in_(_LEARNING)
     )
     ended = list(await session.scalars(reading.values(**failure(_ERASED, now)).returning(RUNS.c.run_id)))
     stale = list(await session.scalars(_FORGET, {"tenant": tenant_id, "names": list(subjects)}))
     promoted = update(PROMOTIONS).where(PROMOTIONS.c.tenant_id == tenant_id, PROMOTIONS.c.subject == names)
     nameless = list(await session.scalars(promoted.values(subject="").returning(PROMOTIONS.c.promotion_id)))
-    kept = await erase_sets(session, tenant_id, subjects)
+    kept = await erase_sets(session, tenant_id, subjects) | await erase_rules(session, tenant_id, subjects)
     counts = kept | {
         "runs": len(runs) + len(ended),
         "names in rerankers": len(stale),

@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tandem.tune.v1 import tuning_service_pb2 as pb
 
 from services.common.identity import Identity
+from services.tune.adapters.training_messages import training_message
 from services.tune.domain.data import Positive, Question, check_questions
 from services.tune.domain.errors import InvalidRun, UnknownBase
 from services.tune.domain.runs import GateReport, Order, Origin, Promotion, Reranker, Run, RunState
@@ -64,6 +65,7 @@ def run_message(run: Run) -> pb.Run:
         started_at=_timestamp(run.started_at),
         ended_at=_timestamp(run.ended_at),
         report=report_message(run.report) if run.report else None,
+        training=training_message(run.training) if run.training else None,
     )
 
 

@@ -42,7 +42,8 @@ class GrpcRatedAnswers:
 def _question(exported: pb.ExportRatingsResponse) -> Question | None:
     """Return what a rating tells of its question: of a good answer, what it cites; of a bad one, what misled it."""
     told, rating = exported.interaction, exported.rating
-    if told.withheld or not told.question or told.conversation_id.startswith(EVALUATION):
+    measured = told.overridden or told.conversation_id.startswith(EVALUATION)
+    if told.withheld or not told.question or measured:
         return None
     cited = [each for each in told.passages if each.cited]
     people = frozenset({rating.subject, told.subject})

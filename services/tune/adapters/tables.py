@@ -1,4 +1,4 @@
-"""The tables of runs, rerankers and promotions, and how their rows are read and written."""
+"""The tables of rerankers and promotions, and how their rows are read and written."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -9,50 +9,13 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Integer, Row, Select, String, Table, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from services.common.access import Role
 from services.common.database import is_away, schema_metadata
 from services.common.errors import ServiceError
-from services.common.identity import Identity
-from services.tune.domain.data import Positive, Question
 from services.tune.domain.errors import StoreUnavailable
-from services.tune.domain.runs import (
-    MAX_MESSAGE_CHARS,
-    GateReport,
-    Lineage,
-    Order,
-    Origin,
-    Position,
-    Promotion,
-    Reranker,
-    Run,
-    RunState,
-)
+from services.tune.domain.runs import MAX_MESSAGE_CHARS, GateReport, Lineage, Position, Promotion, Reranker, RunState
 
 SCHEMA = "tune"
 METADATA = schema_metadata(SCHEMA)
-# `work` is what a run that has not ended needs: its questions, and whom it acts for.
-RUNS = Table(
-    "runs",
-    METADATA,
-    Column("tenant_id", String, primary_key=True),
-    Column("run_id", String, primary_key=True),
-    Column("request_id", String),
-    Column("state", String, nullable=False),
-    Column("stage", String, nullable=False),
-    Column("progress", Double, nullable=False),
-    Column("subject", String, nullable=False),
-    Column("base", String, nullable=False),
-    Column("origin", String, nullable=False),
-    Column("seed", BigInteger, nullable=False),
-    Column("work", JSONB(none_as_null=True)),
-    Column("reranker", String, nullable=False),
-    Column("failure", String, nullable=False),
-    Column("failure_message", String, nullable=False),
-    Column("report", JSONB(none_as_null=True)),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("started_at", DateTime(timezone=True)),
-    Column("ended_at", DateTime(timezone=True)),
-)
 RERANKERS = Table(
     "rerankers",
     METADATA,
@@ -81,7 +44,6 @@ PROMOTIONS = Table(
     Column("undoes", String, nullable=False),
     Column("promoted_at", DateTime(timezone=True), nullable=False),
 )
-SHOWN = [column for column in RUNS.c if column.name not in {"request_id", "work"}]
 
 
 @contextlib.contextmanager
@@ -100,57 +62,6 @@ def newest_first(query: Select[Any], key: tuple[Any, Any], after: Position | Non
     if after:
         query = query.where(tuple_(*key) < tuple_(after.at, after.object_id))
     return query.order_by(*(column.desc() for column in key))
-
-
-def run_of(row: Row[Any]) -> Run:
-    """Return a run from a row of SHOWN."""
-    values = {column.name: getattr(row, column.name) for column in SHOWN}
-    known = {"state": RunState(row.state), "origin": Origin(row.origin), "report": report_of(row.report)}
-    return Run(**values | known)
-
-
-def row_of(order: Order, run_id: str, now: datetime) -> dict[str, object]:
-    """Return the row of a run that is queued."""
-    return {
-        "tenant_id": order.identity.tenant_id,
-        "run_id": run_id,
-        "request_id": order.request_id or None,
-        "state": RunState.QUEUED.value,
-        "stage": "",
-        "progress": 0.0,
-        "subject": order.identity.subject,
-        "base": order.base,
-        "origin": order.origin.value,
-        "seed": order.seed,
-        "work": _work_of(order),
-        "reranker": "",
-        "failure": "",
-        "failure_message": "",
-        "created_at": now,
-    }
-
-
-def order_of(row: Row[Any]) -> Order:
-    """Return what a run shall do, from a row with its `work`."""
-    work: Mapping[str, Any] = row.work
-    roles = frozenset(map(Role, work["roles"]))
-    identity = Identity(row.tenant_id, row.subject, tuple(work["principals"]), roles, work["actor"])
-    questions = tuple(
-        Question(text, tuple(Positive(*each) for each in positives)) for text, positives in work["questions"]
-    )
-    after = datetime.fromisoformat(work["rated_after"]) if work["rated_after"] else None
-    return Order(identity, row.request_id or "", row.base, Origin(row.origin), row.seed, questions, after)
-
-
-def _work_of(order: Order) -> dict[str, Any]:
-    who = order.identity
-    return {
-        "principals": list(who.principals),
-        "roles": sorted(role.value for role in who.roles),
-        "actor": who.actor,
-        "questions": [[each.text, [[one.document_id, one.text] for one in each.positives]] for each in order.questions],
-        "rated_after": order.rated_after.isoformat() if order.rated_after else "",
-    }
 
 
 def report_of(value: Mapping[str, Any] | None) -> GateReport | None:
@@ -188,7 +99,7 @@ def promotion_of(row: Row[Any]) -> Promotion:
 
 
 def failure(error: ServiceError, now: datetime) -> dict[str, Any]:
-    """Return what a run's row says once it has failed."""
+    """Return what the row of a run or a build says once it has failed."""
     return {
         "state": RunState.FAILED.value,
         "stage": "",

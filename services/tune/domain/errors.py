@@ -33,6 +33,12 @@ class UnknownBase(InvalidArgument):
     reason = "UNKNOWN_BASE"
 
 
+class InvalidHyperparameters(InvalidArgument):
+    """One is unknown, out of its bounds, or more than an engine serves."""
+
+    reason = "INVALID_HYPERPARAMETERS"
+
+
 class TooManyRuns(ResourceExhausted):
     """The tenant has too many runs that wait."""
 
@@ -64,13 +70,31 @@ class NothingToRollBack(FailedPrecondition):
 
 
 class TooLittleData(FailedPrecondition):
-    """Too few questions have both what answers them and what does not."""
+    """Too few examples are there to learn from, or too few that differ in what is to be learnt."""
 
     reason = "TOO_LITTLE_DATA"
 
 
+class DatasetNotFit(FailedPrecondition):
+    """The data set is of another kind, or its validation says that nothing should be learnt from it."""
+
+    reason = "DATASET_NOT_FIT"
+
+
+class ParentNotFit(FailedPrecondition):
+    """The adapter to begin from is not there, or of another base model or rank."""
+
+    reason = "PARENT_NOT_FIT"
+
+
+class InsufficientMemory(FailedPrecondition):
+    """Training would take more memory than there is."""
+
+    reason = "INSUFFICIENT_MEMORY"
+
+
 class TrainingFailed(FailedPrecondition):
-    """The process that trains ended without a reranker."""
+    """The process that trains ended without having made anything."""
 
     reason = "TRAINING_FAILED"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.common.errors import InvalidArgument, NotFound, ResourceExhausted
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.common.evaluation.bootstrap import Estimate
 from services.common.evaluation.measures import PerQuestion
-from services.common.evaluation.questions import QuestionSet, parse_set
+from services.common.evaluation.questions import Question, QuestionSet, parse_set
 from services.common.evaluation.results import differences, parts_of
 from services.common.evaluation.rows import InvalidQuestionSet, decoded
 from services.common.identity import Identity
@@ -59,6 +59,12 @@ class InvalidSchedule(InvalidArgument):
     """Not 0 to 8,760 hours."""
 
     reason = "INVALID_SCHEDULE"
+
+
+class NothingToSearch(FailedPrecondition):
+    """No question of the set names a document that answers it: there are answers alone to be measured."""
+
+    reason = "NOTHING_TO_SEARCH"
 
 
 class EvaluationNotFound(NotFound):
@@ -178,9 +184,23 @@ def questions_of(name: str, content: bytes) -> QuestionSet:
     if len(found.questions) > MAX_QUESTIONS:
         raise InvalidQuestionSet(f"it has more than {MAX_QUESTIONS} questions", _FILE)
     for number, question in enumerate(found.questions, 1):
-        if not question.documents or not question.answerable:
-            raise InvalidQuestionSet("a kept question names a document that answers it", _FILE, number)
+        if not (question.documents or question.answers) and question.answerable:
+            raise InvalidQuestionSet(
+                "a kept question names a document that answers it or an answer, or is not answerable", _FILE, number
+            )
     return found
+
+
+def searched_in(found: QuestionSet) -> tuple[Question, ...]:
+    """Return those of a set's questions that searches can be measured on.
+
+    Raises:
+        NothingToSearch: none names a document that answers it.
+    """
+    judged = tuple(question for question in found.questions if question.documents and question.answerable)
+    if not judged:
+        raise NothingToSearch("no question of the set names a document that answers it")
+    return judged
 
 
 def digest_of(tenant_id: str, content: bytes) -> str:

@@ -6,11 +6,10 @@ from enum import StrEnum
 
 from services.common.identity import Identity
 from services.common.pages import InvalidPage, key_of, moment_of, token_of
+from services.tune.domain.adapter_runs import AdapterTraining
 from services.tune.domain.data import Question
-from services.tune.domain.errors import InvalidRun
+from services.tune.domain.limits import check_request
 
-MAX_WAITING_RUNS = 20
-MAX_REQUEST_ID_CHARS = 64
 MAX_MESSAGE_CHARS = 500
 
 
@@ -28,9 +27,12 @@ class Stage(StrEnum):
     """What a run does."""
 
     GATHERING = "gathering"
+    PREPARING = "preparing"
+    REWARDING = "rewarding"
     TRAINING = "training"
     SCORING = "scoring"
     PUBLISHING = "publishing"
+    JUDGING = "judging"
 
 
 class Origin(StrEnum):
@@ -38,6 +40,8 @@ class Origin(StrEnum):
 
     TRAINING_SET = "training_set"
     RATINGS = "ratings"
+    # Of an adapter.
+    DATASET = "dataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,7 @@ class Order:
         Raises:
             InvalidRun: the request's id or the seed cannot.
         """
-        if len(self.request_id) > MAX_REQUEST_ID_CHARS or "\0" in self.request_id:
-            raise InvalidRun("the request_id is too long", limit=MAX_REQUEST_ID_CHARS)
-        if self.seed < 0:
-            raise InvalidRun("the seed is negative", seed=self.seed)
+        check_request(self.request_id, self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,10 @@ class GateReport:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is shown; `report` and `reranker` are there once it has succeeded."""
+    """A run as it is shown; `report` and `reranker` are there once one that trains a reranker has succeeded.
+
+    One that trains an adapter has `training`.
+    """
 
     tenant_id: str
     run_id: str
@@ -103,11 +107,12 @@ class Run:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     report: GateReport | None = None
+    training: AdapterTraining | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a reranker learnt from: documents' ids, and people as principals."""
+    """What a reranker or an adapter learnt from: documents' ids, and people as principals."""
 
     documents: tuple[str, ...] = ()
     people: tuple[str, ...] = ()

@@ -83,6 +83,21 @@ async def test_an_answer_is_on_the_topic_when_it_ends(deployment, bus):
     ]
 
 
+async def test_an_override_is_a_trainers_and_is_recorded_as_one(deployment, bus):
+    reader = await asyncio.to_thread(deployment.bootstrap, "acme", "reads", "--role", "reader")
+    trainer = await asyncio.to_thread(deployment.bootstrap, "acme", "trains", "--role", "reader", "--role", "trainer")
+    override = pb.Override(base_model=True, without_retrieval=True)
+    with deployment.replica() as address:
+        async with open_channel(address) as channel:
+            await until_serving(channel)
+            assert await code_of(ask(channel, reader, override=override)) is grpc.StatusCode.PERMISSION_DENIED
+            overridden = (await ask(channel, trainer, override=override))[-1].end
+            plain = (await ask(channel, trainer))[-1].end
+    found = await asyncio.to_thread(recorded, bus)
+    assert [found[end.conversation_id][0].overridden for end in (overridden, plain)] == [True, False]
+    assert not found[overridden.conversation_id][0].passages
+
+
 async def test_a_revocation_counts_on_every_replica_within_a_second(deployment):
     credential, admin = [await asyncio.to_thread(deployment.bootstrap) for _ in range(2)]
     search = pb.SearchRequest(query="returns")

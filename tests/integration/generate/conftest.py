@@ -16,14 +16,17 @@ from services.common.access import EVERY_ROLE
 from services.common.client import open_channel
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
 from services.common.interceptors import DETAILS_KEY, signed_by
+from services.common.prompts.prompt import PromptPacker
 from services.common.server import Service, serve
+from services.generate.__main__ import Registry
 from services.generate.adapters.files import AdapterFiles
 from services.generate.adapters.memory import MemoryEngine, MemoryErasedPeople, NoReadership, WordTokenizer
 from services.generate.admission import Admission
+from services.generate.aliases import Aliases
 from services.generate.answers import Adapters, Answers
-from services.generate.domain.prompt import PromptPacker
-from services.generate.erasure import Erasure
+from services.generate.erasure import Erasure, Files
 from services.generate.lineages import Lineages
+from services.generate.scoring import Model, Scores
 from services.generate.servicer import (
     ADAPTERS,
     ERASURE,
@@ -37,6 +40,7 @@ from services.generate.shelf import AdapterShelf
 from tests.unit.generate.adapters import BASE
 
 KEY = b"k" * 32
+NO_REGISTRY = Registry()
 ADA = Identity("acme", "user:ada", ("everyone", "user:ada"), EVERY_ROLE)
 BOB = Identity("other", "user:bob", ("everyone", "user:bob"), EVERY_ROLE)
 
@@ -63,6 +67,11 @@ class Client:
         stub = pb_grpc.AdapterServiceStub(self.channel)
         request = pb.LoadAdapterRequest(name=name, uri=str(uri), cleared=cleared)
         return (await stub.LoadAdapter(request, metadata=self.metadata, timeout=30)).adapter
+
+    async def score(self, completions, question="When is it open?", **fields):
+        prompt = pb.GenerateRequest(question=question, **fields)
+        request = pb.ScoreRequest(prompt=prompt, completions=completions)
+        return await pb_grpc.GenerateServiceStub(self.channel).Score(request, metadata=self.metadata, timeout=30)
 
     async def unload(self, name):
         stub = pb_grpc.AdapterServiceStub(self.channel)
@@ -93,26 +102,38 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def generate_service(
-    engine: MemoryEngine, cache, *, max_running=2, max_waiting=2, permissions=None
+    engine: MemoryEngine,
+    cache,
+    *,
+    max_running=2,
+    max_waiting=2,
+    permissions=None,
+    following=None,
+    base=BASE,
+    key=KEY,
+    address="127.0.0.1:0",
 ) -> AsyncIterator[Running]:
     admission = Admission(max_running, max_waiting)
-    files = AdapterFiles(cache, BASE, ("file",))
+    files = AdapterFiles(cache, base, ("file",))
     readership, people = permissions or (NoReadership(), MemoryErasedPeople())
-    adapters = Adapters(AdapterShelf(engine, files.fetch, capacity=8), Lineages(readership, people))
-    answers = Answers(engine, PromptPacker(WordTokenizer(), 2048), admission, adapters, salt_key=KEY)
-    erasure = Erasure(engine, adapters.shelf, adapters.lineages, people, files.remove)
+    adapters = Adapters(AdapterShelf(engine, files.fetch, capacity=8), Aliases(), Lineages(readership, people))
+    packer = PromptPacker(WordTokenizer(), 2048)
+    answers = Answers(engine, packer, admission, adapters, salt_key=key)
+    scores = Scores(engine, Model(packer, WordTokenizer(), 2048), admission, adapters)
+    registry = following(engine, adapters, cache) if following else NO_REGISTRY
+    erasure = Erasure(engine, adapters, people, Files(registry.forget, (files.remove, *registry.removes)))
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     service = Service(
-        address="127.0.0.1:0",
+        address=address,
         metrics_address="127.0.0.1:0",
-        authenticate=signed_by(IdentitySigner(KEY).verify),
+        authenticate=signed_by(IdentitySigner(key).verify),
         register=register(
-            GenerateServicer(answers, BASE.name, 1024), AdapterServicer(adapters), ErasureServicer(erasure)
+            GenerateServicer(answers, scores, base.name, 1024), AdapterServicer(adapters), ErasureServicer(erasure)
         ),
         names=(GENERATE, ADAPTERS, ERASURE),
-        pings=(engine.ping,),
-        tasks=(engine.until_dead, adapters.shelf.remove_retired),
+        pings=(engine.ping, *registry.pings),
+        tasks=(engine.until_dead, adapters.shelf.remove_retired, *registry.tasks),
         started=port.set_result,
     )
     served = asyncio.create_task(serve(service, stop))

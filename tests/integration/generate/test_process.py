@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tandem.generate.v1 import generate_service_pb2 as pb
 
 from services.common.client import open_channel
-from services.generate.adapters.model import ModelNotConverted, model_folder
+from services.common.models.folder import ModelNotConverted, model_folder
 from tests.conftest import free_address
 from tests.integration.generate.conftest import KEY, Client, details_of
 from tests.integration.generate.tiny_model import write_adapter, write_model

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings
 
-from services.generate.adapters.tokenizer import ChatTokenizer
-from services.generate.domain.packing import Passage
-from services.generate.domain.prompt import Draft, PromptPacker, Turn
+from services.common.prompts.packing import Passage
+from services.common.prompts.prompt import Draft, PromptPacker, Turn
+from services.common.prompts.tokenizer import ChatTokenizer
 from tests.integration.generate.tiny_model import write_model
-from tests.unit.generate.test_markup import texts
+from tests.unit.common.prompts.test_markup import texts
 
 
 @pytest.fixture(scope="module")

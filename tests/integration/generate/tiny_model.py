@@ -1,12 +1,16 @@
 """A model that starts fast and means nothing: two random layers under a real tokenizer."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from services.common.lora.card import Probe
 
 HIDDEN, HEADS, KV_HEADS, LAYERS, RANK = 128, 2, 1, 2, 4
 NAME = "Tiny-Llama"
@@ -37,6 +41,19 @@ def write_model(parent: Path) -> Path:
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def probe_of(model: Path, adapter: Path, prompt: Sequence[int] = range(10, 40)) -> Probe:
+    """Return what Transformers and PEFT score with the adapter and without it, in float32."""
+    completion = range(200, 216)
+    token_ids = torch.tensor([[*prompt, *completion]])
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+        plain = torch.log_softmax(base(token_ids).logits[0], -1)
+        tuned = torch.log_softmax(PeftModel.from_pretrained(base, adapter)(token_ids).logits[0], -1)
+    places = [(len(prompt) + place - 1, token) for place, token in enumerate(completion)]
+    scores = (tuple(float(table[place]) for place in places) for table in (tuned, plain))
+    return Probe(tuple(prompt), tuple(completion), *scores)
 
 
 def write_adapter(folder: Path, base: str = NAME, scale: float = 0.5, seed: int = 0) -> Path:

@@ -207,3 +207,13 @@ async def test_an_erased_tenant_leaves_nothing_and_others_keep_theirs(place):
     assert await place.rows() == []
     assert await place.store.keys("t") == []
     assert len(await place.store.keys("u")) == 1
+
+
+async def test_what_somebody_may_read_is_listed_by_id_page_by_page(place):
+    shared = [(await place.push(f"shared-{number}", "user:bob")).document_id for number in range(3)]
+    await place.push("own", "user:ada")
+    first = await place.permissions.page(BOB, "", 2)
+    assert first == sorted(shared)[:2]
+    assert await place.permissions.page(BOB, first[-1], 2) == sorted(shared)[2:]
+    assert await place.permissions.page(replace(BOB, principals=()), "", 2) == []
+    assert await place.permissions.page(replace(BOB, tenant_id="rival"), "", 2) == []

@@ -1,6 +1,7 @@
 """The tune service as a process, and services beside it that answer from memory."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -29,6 +31,8 @@ from services.common.identity import METADATA_KEY, Identity, IdentitySigner, cal
 from services.common.interceptors import RpcInterceptor, signed_by
 
 KEY = "k" * 32
+# Signs adapters: 32 bytes in base64.
+SIGNING_KEY = base64.b64encode(b"s" * 32).decode()
 START_SECONDS = 60
 TRAINER = EVERY_ROLE - {Role.ADMIN}
 
@@ -54,6 +58,8 @@ class Neighbours(
 
     def __init__(self):
         self.tunings, self.searchers, self.ratings = {}, [], []
+        # Of a chunk its document and text, and of a document its text.
+        self.chunks, self.documents = {}, {}
         self.may_search = asyncio.Event()
         self.may_search.set()
 
@@ -69,6 +75,28 @@ class Neighbours(
             for place, name in enumerate(names)
         ]
         return retrieve_pb.RetrieveResponse(passages=passages[: request.top_k])
+
+    async def GetPassages(self, request, context):
+        known = [(each, *self.chunks[each]) for each in request.chunk_ids if each in self.chunks]
+        return retrieve_pb.GetPassagesResponse(
+            passages=[retrieve_pb.Passage(chunk_id=each, document_id=name, text=text) for each, name, text in known]
+        )
+
+    async def GetDocuments(self, request, context):
+        known = [(each, self.documents[each]) for each in request.document_ids if each in self.documents]
+        return retrieve_pb.GetDocumentsResponse(
+            passages=[
+                retrieve_pb.Passage(
+                    chunk_id=f"{name}/0",
+                    document_id=name,
+                    title=name,
+                    text=text,
+                    end_offset=len(text),
+                    source_name="wiki",
+                )
+                for name, text in known
+            ]
+        )
 
     async def GetTuning(self, request, context):
         return tuning_pb.GetTuningResponse(tuning=self.tunings.get(caller().tenant_id, tuning_pb.Tuning()))
@@ -112,20 +140,41 @@ async def neighbours_at(address):
         await server.stop(None)
 
 
+@dataclass(frozen=True)
+class Models:
+    """What rerankers are trained from, and what adapters are trained for; None is the memory engine's."""
+
+    embedding: Path
+    language: Path | None
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where those are that the service asks: retrieve and feedback, the gate's engine, and the broker."""
+
+    services: str
+    engine: str
+    bus: str
+
+
 class Process:
     """`python -m services.tune`, started and killed at will."""
 
-    def __init__(self, address, neighbours, database_url, folder, base):
+    def __init__(self, address, neighbours, database_url, folder, models):
         self.address, self.folder = address, folder
         self._environment = {
             "TANDEM_IDENTITY_KEY": KEY,
             "TUNE_ADDRESS": address,
             "TUNE_DATABASE_URL": database_url,
+            "TUNE_BUS": neighbours.bus,
             "TUNE_BLOBS": str(folder / "blobs"),
             "TUNE_CACHE": str(folder / "cache"),
-            "TUNE_RETRIEVE_ADDRESS": neighbours,
-            "TUNE_FEEDBACK_ADDRESS": neighbours,
-            "TUNE_BASES": orjson.dumps({"tiny": str(base)}).decode(),
+            "TUNE_RETRIEVE_ADDRESS": neighbours.services,
+            "TUNE_FEEDBACK_ADDRESS": neighbours.services,
+            "TUNE_GENERATE_ADDRESS": neighbours.engine,
+            "TUNE_SIGNING_KEY": SIGNING_KEY,
+            "TUNE_BASES": orjson.dumps({"tiny": str(models.embedding)}).decode(),
+            "TUNE_MODELS": orjson.dumps({"Tiny-Llama": str(models.language)} if models.language else {}).decode(),
             "TUNE_THREADS": "1",
             "PYTHONPATH": os.pathsep.join((str(Path.cwd()), str(Path.cwd() / "gen"))),
         }

@@ -357,7 +357,6 @@ async def test_a_repeat_of_the_same_set_changes_nothing(platform):
     [
         ("", "there is no question"),
         ('{"question": "x"}', "names a document"),
-        ('{"question": "x", "documents": ["d"], "answerable": false}', "names a document"),
         ('{"question": "x", "documents": {"d": 0}}', "names a document"),
         ('{"question": "x", "document": ["d"]}', "column 2 is none of id, question"),
         ("".join(f'{{"question": "{n}", "documents": ["d"]}}\n' for n in range(2001)), "more than 2000 questions"),
@@ -393,3 +392,19 @@ async def test_tenants_take_turns(platform):
     await platform.ask("theirs", who=other)
     served = [(await platform.evaluations.claim(platform.now())).evaluation.tenant_id for _ in range(3)]
     assert served == [platform.tenant, other.tenant_id, platform.tenant]
+
+
+async def test_a_set_with_answers_is_searched_for_on_what_names_documents(platform):
+    known, unknown = '{"question": "how many?", "answers": ["3"]}', '{"question": "who?", "answerable": false}'
+    kept = await platform.put(content=f"{CONTENT}{known}\n{unknown}\n")
+    assert kept.questions == QUESTIONS + 2
+    done = await platform.evaluated()
+    assert done.state == pb.EVALUATION_STATE_DONE
+    assert {figure.value for figure in done.figures} == {1}
+    assert len(platform.search.searched) == QUESTIONS
+
+
+async def test_a_set_of_answers_alone_has_nothing_to_search_for(platform):
+    await platform.put(content='{"question": "how many?", "answers": ["3"]}')
+    done = await platform.evaluated()
+    assert (done.state, done.failure) == (pb.EVALUATION_STATE_FAILED, "NOTHING_TO_SEARCH")

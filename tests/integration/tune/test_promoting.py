@@ -9,7 +9,8 @@ from services.common.access import Role
 from services.common.database import open_database
 from services.common.identity import Identity
 from services.tune.adapters.memory import MemoryTuning
-from services.tune.adapters.postgres import PostgresRerankers, PostgresRuns
+from services.tune.adapters.postgres import PostgresRerankers
+from services.tune.adapters.runs import PostgresRuns
 from services.tune.adapters.tables import SCHEMA
 from services.tune.domain.errors import GateFailed, NothingToRollBack, RerankerNotFound
 from services.tune.domain.runs import GateReport, Lineage, LiveReranker, Order, Origin, Reranker
@@ -46,8 +47,8 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url):
-    async with open_database(database_url, MIGRATIONS, SCHEMA) as sessions:
+async def world(stores_url):
+    async with open_database(stores_url, MIGRATIONS, SCHEMA) as sessions:
         yield World(sessions)
 
 

@@ -8,6 +8,7 @@ import pytest
 from services.cli.addresses import Addresses
 from services.cli.home import Home
 from services.cli.plan import Choices, local
+from services.common.lora.signing import AdapterSigner
 
 
 @pytest.fixture
@@ -33,6 +34,18 @@ def test_every_service_is_wired_to_the_others(home: Home):
     assert {told[name]["TANDEM_IDENTITY_KEY"] for name in gateway_first(told)} == {home.identity_key()}
 
 
+def test_the_engine_trusts_what_tune_signs_and_tune_knows_what_the_engine_runs(home: Home):
+    told = environments(home, Choices(Addresses(40000)))
+    key = told["tune"]["TUNE_SIGNING_KEY"]
+    assert json.loads(told["generate"]["GENERATE_ADAPTER_KEYS"]) == [AdapterSigner(key).public_key]
+    assert list(json.loads(told["tune"]["TUNE_MODELS"]).values()) == [told["generate"]["GENERATE_MODEL"]]
+    assert told["tune"]["TUNE_BUS"] == told["feedback"]["FEEDBACK_BUS"]
+    # The same key after a restart, and nobody else reads it.
+    assert environments(home, Choices(Addresses(40000)))["tune"]["TUNE_SIGNING_KEY"] == key
+    assert (home.root / "adapters.key").stat().st_mode & 0o077 == 0
+    assert {name for name, values in told.items() if "TUNE_SIGNING_KEY" in values} == {"tune"}
+
+
 def gateway_first(told: dict[str, dict[str, str]]) -> list[str]:
     return [name for name in told if f"{name.upper()}_ADDRESS" in told[name]]
 
@@ -43,6 +56,15 @@ def test_the_models_come_from_the_installed_wheels(home: Home):
     assert Path(told["generate"]["GENERATE_MODEL"]).is_file()
     assert told["embed"]["EMBED_MODEL_NAME"] == "all-MiniLM-L6-v2"
     assert json.loads(told["tune"]["TUNE_BASES"]) == {"all-MiniLM-L6-v2": told["embed"]["EMBED_MODEL"]}
+
+
+def test_adapters_are_trained_for_the_model_that_answers_as_the_engine_runs_it(home: Home):
+    told = environments(home, Choices(Addresses(40000), environment={"GENERATE_MAX_MODEL_LEN": "4096"}))
+    tune, model = told["tune"], told["generate"]["GENERATE_MODEL"]
+    assert json.loads(tune["TUNE_MODELS"]) == {"SmolLM2-135M-Instruct": model}
+    assert tune["TUNE_CONTEXT_TOKENS"] == "4096"
+    assert tune["TUNE_SIGNING_KEY"] == home.adapter_key()
+    assert json.loads(environments(home, Choices(Addresses(40000), engine="memory"))["tune"]["TUNE_MODELS"]) == {}
 
 
 def test_a_model_that_the_user_chose_wins_and_is_found_from_anywhere(home: Home, tmp_path: Path, monkeypatch):

@@ -252,6 +252,22 @@ def test_an_answer_is_followed_by_each_cited_passage_once_in_order(tandem: Fixed
     assert tandem.answers.authorization == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize(
+    ("options", "override"),
+    [
+        ((), None),
+        (("--adapter", "candidate"), gateway_service_pb2.Override(adapter="candidate")),
+        (("--base-model",), gateway_service_pb2.Override(base_model=True)),
+        (("--no-retrieval",), gateway_service_pb2.Override(without_retrieval=True)),
+    ],
+)
+def test_a_question_may_be_answered_otherwise_than_the_assistant_answers(tandem: Fixed, options, override):
+    tandem.answers.events = whole_answer()
+    assert tandem("ask", "How long?", *options).exit_code == 0
+    asked = tandem.answers.asked
+    assert (asked.override if asked.HasField("override") else None) == override
+
+
 def test_what_a_follow_up_was_asked_as_is_shown_before_its_answer(tandem: Fixed):
     rewritten = gateway_service_pb2.Rewritten(standalone_question="How long is the K2's warranty?")
     tandem.answers.events = [gateway_service_pb2.AskResponse(rewritten=rewritten), *whole_answer()]

@@ -23,6 +23,11 @@ def test_an_id_fits_into_a_url(interaction_id):
     assert set(IDS.mint("acme", interaction_id)) <= set(string.ascii_letters + string.digits + "-_")
 
 
+@given(interaction_ids)
+def test_an_id_is_no_option_of_a_command(interaction_id):
+    assert IDS.mint("acme", interaction_id)[0].isalpha()
+
+
 @given(st.text(), st.text(), interaction_ids)
 def test_another_tenant_cannot_read_an_id(mine, theirs, interaction_id):
     if mine != theirs:

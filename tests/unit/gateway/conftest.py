@@ -87,6 +87,9 @@ class Behind(
     passage_indexes: Sequence[int] | None = None
     most_turns: int = 10
     error: Exception | None = None
+    # What Started says of who answers, and what ends the stream in the middle.
+    serving: dict[str, object] = field(default_factory=dict)
+    breaks: Exception | None = None
     finishes: bool = True
     hangs: bool = False
     requests: list[object] = field(default_factory=list)
@@ -120,19 +123,25 @@ class Behind(
             passage_indexes=used,
             turns_used=min(len(request.history), self.most_turns),
             model="fake",
+            **self.serving,
         )
         try:
             yield generate_pb.GenerateResponse(started=started)
             for piece in self.pieces:
                 yield generate_pb.GenerateResponse(delta=generate_pb.Delta(text=piece, tokens=2))
-            if self.hangs:
-                await asyncio.sleep(60)
+            await self._mishap()
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.set()
             raise
         if self.finishes:
             finished = generate_pb.Finished(reason=generate_pb.FINISH_REASON_STOP, completion_tokens=4)
             yield generate_pb.GenerateResponse(finished=finished)
+
+    async def _mishap(self) -> None:
+        if self.breaks:
+            raise self.breaks
+        if self.hangs:
+            await asyncio.sleep(60)
 
     async def _rewritten(self) -> AsyncIterator[generate_pb.GenerateResponse]:
         """Say what `rewrite` has, or hang where it has nothing."""

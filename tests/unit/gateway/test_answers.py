@@ -15,9 +15,9 @@ from tandem.retrieve.v1.tuning_service_pb2 import Tuning
 
 from services.common.answer_ids import AnswerIds
 from services.common.errors import ResourceExhausted
+from services.common.grounding.abstention import Thresholds
 from services.common.identity import system
 from services.gateway.checking import Checks
-from services.gateway.domain.abstention import Thresholds
 from services.gateway.domain.assistants import AnswerLength, Assistant, CitationPolicy, Narrowing
 
 PLATFORM_KEY = b"k" * 32

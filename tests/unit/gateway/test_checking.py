@@ -5,11 +5,11 @@ import math
 
 import pytest
 
+from services.common.grounding.abstention import NEVER, Thresholds
+from services.common.grounding.citations import Given, Reason
 from services.gateway.adapters.memory import MemoryEntailment
 from services.gateway.checking import Checks, Judge
-from services.gateway.domain.abstention import NEVER, Thresholds
 from services.gateway.domain.assistants import Assistant, CitationPolicy
-from services.gateway.domain.citations import Given, Reason
 
 PASSAGE = Given("Returns are accepted within 30 days. Sale items are not refundable.")
 SAID = "Returns are accepted within 30 days."

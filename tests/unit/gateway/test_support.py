@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tandem.retrieve.v1.retrieve_service_pb2 import Passage
 
-from services.gateway.domain.citations import Checked, check
+from services.common.grounding.citations import Checked, check
 from services.gateway.servicer.support import citations_event, given_of, interaction_citations, seen_of
 
 PIECES = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from services.generate.domain.adapter import BaseModel
+from services.common.lora.checks import BaseModel
 
 LAYER = "model.layers.0.self_attn.q_proj"
 BASE = BaseModel("Tiny-Model", {f"{LAYER}.weight": (8, 4), "model.norm.weight": (4,)}, max_rank=16)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from services.common.identity import Identity
+from services.common.lora.checks import Lineage
+from services.common.lora.errors import InvalidAdapter
+from services.common.lora.places import NothingThere
 from services.generate.adapters.files import AdapterFiles
-from services.generate.domain.adapter import Lineage
-from services.generate.domain.errors import AdapterNotFound, InvalidAdapter
 from tests.unit.generate.adapters import BASE, config, tensors, write
 
 ADA = Identity("acme", "user:ada", ())
@@ -67,13 +68,13 @@ def test_any_store_that_fsspec_reads_will_do(files, tmp_path):
 
 @pytest.mark.parametrize("uri", ["/nowhere/at/all", "memory://nothing-here"])
 def test_where_nothing_is_nothing_is_found(files, uri):
-    with pytest.raises(AdapterNotFound):
+    with pytest.raises(NothingThere):
         files.fetch(ADA, uri)
 
 
 def test_an_empty_folder_holds_nothing(files, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(AdapterNotFound):
+    with pytest.raises(NothingThere):
         files.fetch(ADA, str(tmp_path / "empty"))
 
 
@@ -246,8 +247,8 @@ def test_a_tenants_files_go_and_no_others(files, tmp_path):
     uri = str(write(tmp_path / "a"))
     files.fetch(ADA, uri)
     theirs = files.fetch(bob, uri)
-    assert files.remove(ADA) == 1
-    assert files.remove(ADA) == 0
+    assert files.remove("acme") == 1
+    assert files.remove("acme") == 0
     assert Path(theirs.folder).is_dir()
     assert not (tmp_path / "cache" / "adapters" / OWN).exists()
 

@@ -6,9 +6,10 @@ import contextlib
 import pytest
 
 from services.common.identity import Identity
+from services.common.lora.checks import Adapter
+from services.common.lora.errors import InvalidAdapterName
 from services.generate.adapters.memory import MemoryEngine
-from services.generate.domain.adapter import Adapter
-from services.generate.domain.errors import AdapterNotFound, EngineDead, InvalidAdapterName, TooManyAdapters
+from services.generate.domain.errors import AdapterNotFound, EngineDead, TooManyAdapters
 from services.generate.shelf import AdapterShelf
 from tests.unit.generate.waiting import eventually
 
@@ -50,6 +51,13 @@ async def shelf(engine):
         await task
 
 
+@contextlib.contextmanager
+def holding(shelf, identity, name):
+    loaded = shelf.named(identity, name)
+    with shelf.holding(loaded):
+        yield loaded
+
+
 async def settled(engine, count):
     async def reached():
         return len(await engine.adapters()) == count
@@ -89,9 +97,9 @@ async def test_names_and_ids_are_never_used_again(shelf, engine):
 
 async def test_a_running_stream_keeps_what_it_began_with(shelf, engine):
     await shelf.load(T, "a", "one")
-    with shelf.holding(T, "a") as before:
+    with holding(shelf, T, "a") as before:
         await shelf.load(T, "a", "two")
-        with shelf.holding(T, "a") as after:
+        with holding(shelf, T, "a") as after:
             assert (before.adapter.digest, after.adapter.digest) == ("sha256:one", "sha256:two")
         await asyncio.sleep(0.01)
         assert await engine.adapters() == {before.engine_adapter.id, after.engine_adapter.id}
@@ -101,10 +109,10 @@ async def test_a_running_stream_keeps_what_it_began_with(shelf, engine):
 
 async def test_what_is_unloaded_leaves_the_engine_with_its_last_stream(shelf, engine):
     await shelf.load(T, "a", "one")
-    with shelf.holding(T, "a"):
-        with shelf.holding(T, "a"):
+    with holding(shelf, T, "a"):
+        with holding(shelf, T, "a"):
             await shelf.unload(T, "a")
-        with pytest.raises(AdapterNotFound), shelf.holding(T, "a"):
+        with pytest.raises(AdapterNotFound), holding(shelf, T, "a"):
             pass
         await asyncio.sleep(0.01)
         assert len(await engine.adapters()) == 1
@@ -130,12 +138,12 @@ async def test_two_tenants_may_use_one_name(shelf):
 
 async def test_another_tenants_adapter_is_not_found(shelf):
     await shelf.load(T1, "a", "one")
-    with pytest.raises(AdapterNotFound), shelf.holding(T2, "a"):
+    with pytest.raises(AdapterNotFound), holding(shelf, T2, "a"):
         pass
 
 
 async def test_no_name_is_the_base_model(shelf):
-    with shelf.holding(T, "") as loaded:
+    with holding(shelf, T, "") as loaded:
         assert loaded is None
 
 
@@ -160,9 +168,9 @@ async def test_more_than_the_engine_holds_are_refused(shelf, engine):
 
 async def test_what_streams_still_hold_counts(shelf):
     await shelf.load(T, "a", "one")
-    with shelf.holding(T, "a"):
+    with holding(shelf, T, "a"):
         await shelf.load(T, "a", "two")
-        with shelf.holding(T, "a"):
+        with holding(shelf, T, "a"):
             await shelf.load(T, "a", "three")
             with pytest.raises(TooManyAdapters):
                 await shelf.load(T, "a", "four")

@@ -17,7 +17,7 @@ from services.retrieve.adapters.memory import (
     MemoryReadership,
     MemoryReranker,
 )
-from services.retrieve.domain.query import InvalidChunkIds, InvalidFilter, InvalidSteps
+from services.retrieve.domain.query import InvalidChunkIds, InvalidDocumentIds, InvalidFilter, InvalidSteps
 from services.retrieve.ports import EmbedderUnavailable
 from tests.unit.retrieve.faces import faces_of
 from tests.unit.retrieve.rows import row
@@ -361,3 +361,34 @@ async def test_ids_that_no_chunk_can_have_are_refused(passages, ids):
 async def read(memory, *chunk_ids, identity=ADA):
     set_caller(identity)
     return await servicer_of(memory).GetPassages(pb.GetPassagesRequest(chunk_ids=chunk_ids), Call())
+
+
+async def test_documents_are_read_whole_by_who_may_read_them_and_of_the_wanted_sources(passages):
+    passages.upsert(
+        COLLECTION,
+        [
+            row("b", "second", document_id="d", ordinal=1, source_name="Wiki"),
+            row("a", "first", document_id="d", source_name="Wiki"),
+            row("old", "as it was", document_id="d", version=0),
+            row("other", document_id="e", source_id="src-2", source_name="Shop"),
+            row("gone"),
+            row("secret", document_id="s", readers=["user:bob"]),
+        ],
+    )
+    passages.readership.readers["acme", "doc-gone"] = frozenset({"user:bob"})
+    answer = await read_whole(passages, "e", "d", "doc-gone", "s", "none")
+    assert [one.chunk_id for one in answer.passages] == ["other", "a", "b"]
+    assert [one.chunk_id for one in (await read_whole(passages, "e", "d", sources=["Wiki"])).passages] == ["a", "b"]
+    assert not (await read_whole(passages, "d", identity=Identity("rival", "user:x", ("everyone",)))).passages
+
+
+@pytest.mark.parametrize("ids", [[], ["x"] * 21, [""], ["x" * 65], ["a\nb"]])
+async def test_ids_that_no_document_can_have_are_refused(passages, ids):
+    with pytest.raises(InvalidDocumentIds):
+        await read_whole(passages, *ids)
+
+
+async def read_whole(memory, *document_ids, sources=(), identity=ADA):
+    set_caller(identity)
+    request = pb.GetDocumentsRequest(document_ids=document_ids, sources=sources)
+    return await servicer_of(memory).GetDocuments(request, Call())

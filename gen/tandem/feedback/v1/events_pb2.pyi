@@ -78,6 +78,10 @@ class Interaction(_message.Message):
     CITATIONS_FIELD_NUMBER: _builtins.int
     STANDALONE_QUESTION_FIELD_NUMBER: _builtins.int
     ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
+    ADAPTER_ALIAS_FIELD_NUMBER: _builtins.int
+    CANARY_ID_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
     interaction_id: _builtins.str
     """Unique in the tenant; the signed answer id contains it."""
     tenant_id: _builtins.str
@@ -114,6 +118,14 @@ class Interaction(_message.Message):
     """The question with what it left to the conversation put in; empty where it stood alone."""
     assistant_version: _builtins.int
     """The version of the assistant that answered; 0 for a "default" that nobody has put."""
+    adapter_alias: _builtins.str
+    """The alias under which the adapter was found; empty where the assistant names none."""
+    canary_id: _builtins.str
+    """The canary that was there; empty where there was none."""
+    canary: _builtins.bool
+    """True: the canary answered."""
+    overridden: _builtins.bool
+    """True: somebody tried another adapter, or none, than the assistant has; it counts for no comparison."""
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionPassage]: ...
     @_builtins.property
@@ -153,10 +165,14 @@ class Interaction(_message.Message):
         citations: _abc.Iterable[Global___InteractionCitation] | None = ...,
         standalone_question: _builtins.str = ...,
         assistant_version: _builtins.int = ...,
+        adapter_alias: _builtins.str = ...,
+        canary_id: _builtins.str = ...,
+        canary: _builtins.bool = ...,
+        overridden: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "actor", b"actor", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "citations", b"citations", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "sentences", b"sentences", "standalone_question", b"standalone_question", "subject", b"subject", "supported_share", b"supported_share", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abstained", b"abstained", "actor", b"actor", "adapter_alias", b"adapter_alias", "adapter_digest", b"adapter_digest", "answer", b"answer", "asked_at", b"asked_at", "assistant", b"assistant", "assistant_version", b"assistant_version", "canary", b"canary", "canary_id", b"canary_id", "citations", b"citations", "completion_tokens", b"completion_tokens", "conversation_id", b"conversation_id", "first_token_ms", b"first_token_ms", "history_document_ids", b"history_document_ids", "interaction_id", b"interaction_id", "model", b"model", "overridden", b"overridden", "passages", b"passages", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "question", b"question", "sentences", b"sentences", "standalone_question", b"standalone_question", "subject", b"subject", "supported_share", b"supported_share", "tenant_id", b"tenant_id", "total_ms", b"total_ms", "trace_id", b"trace_id", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

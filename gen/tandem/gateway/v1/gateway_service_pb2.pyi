@@ -129,6 +129,7 @@ class AskRequest(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """1 to 8,000 characters, after control characters are taken out."""
     assistant: _builtins.str
@@ -146,6 +147,10 @@ class AskRequest(_message.Message):
 
     @_builtins.property
     def sampling(self) -> _generate_service_pb2.Sampling: ...
+    @_builtins.property
+    def override(self) -> Global___Override:
+        """For trainers: to be answered otherwise than the assistant answers."""
+
     def __init__(
         self,
         *,
@@ -155,14 +160,50 @@ class AskRequest(_message.Message):
         top_k: _builtins.int = ...,
         filter: _retrieve_service_pb2.RetrieveFilter | None = ...,
         sampling: _generate_service_pb2.Sampling | None = ...,
+        override: Global___Override | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "override", b"override", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "conversation_id", b"conversation_id", "filter", b"filter", "question", b"question", "sampling", b"sampling", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant", b"assistant", "conversation_id", b"conversation_id", "filter", b"filter", "override", b"override", "question", b"question", "sampling", b"sampling", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
+
+@_typing.final
+class Override(_message.Message):
+    """What an answer is tried with instead of the assistant's own. It changes how, never for whom: sources,
+    permissions, quotas and whom an adapter may answer stay. No canary is drawn, and the interaction is
+    recorded as overridden.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
+    WITHOUT_RETRIEVAL_FIELD_NUMBER: _builtins.int
+    adapter: _builtins.str
+    """An adapter's name or alias, 1 to 100 letters, digits, '.', '_' and '-'; unset means the assistant's."""
+    base_model: _builtins.bool
+    """True: the base model, without an adapter; not beside `adapter`."""
+    without_retrieval: _builtins.bool
+    """True: without retrieval. An assistant that has none is given none by false."""
+    def __init__(
+        self,
+        *,
+        adapter: _builtins.str | None = ...,
+        base_model: _builtins.bool = ...,
+        without_retrieval: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "base_model", b"base_model", "without_retrieval", b"without_retrieval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
+    _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adapter) -> _WhichOneofReturnType__adapter | None: ...
+
+Global___Override: _TypeAlias = Override  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):

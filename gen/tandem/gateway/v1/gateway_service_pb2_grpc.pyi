@@ -55,8 +55,8 @@ class GatewayServiceStub:
     after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
-    INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
-    ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
+    INVALID_CONVERSATION_ID, INVALID_OVERRIDE; PERMISSION_DENIED / ROLE_REQUIRED for an override
+    by who is no trainer; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
     (the answer could not be recorded: all was sent but End); DEADLINE_EXCEEDED.
     """
     Search: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchRequest, _gateway_service_pb2.SearchResponse]
@@ -98,8 +98,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     after the model's own text.
 
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
-    INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
-    ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
+    INVALID_CONVERSATION_ID, INVALID_OVERRIDE; PERMISSION_DENIED / ROLE_REQUIRED for an override
+    by who is no trainer; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
     (the answer could not be recorded: all was sent but End); DEADLINE_EXCEEDED.
     """
     Search: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchRequest, _gateway_service_pb2.SearchResponse]  # type: ignore[assignment]
@@ -144,8 +144,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         after the model's own text.
 
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_TOP_K,
-        INVALID_CONVERSATION_ID; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED /
-        ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
+        INVALID_CONVERSATION_ID, INVALID_OVERRIDE; PERMISSION_DENIED / ROLE_REQUIRED for an override
+        by who is no trainer; NOT_FOUND / ASSISTANT_NOT_FOUND; RESOURCE_EXHAUSTED / ENGINE_BUSY; UNAVAILABLE / SERVICE_UNAVAILABLE, ANSWER_INCOMPLETE, BUS_UNAVAILABLE
         (the answer could not be recorded: all was sent but End); DEADLINE_EXCEEDED.
         """
 

@@ -86,12 +86,13 @@ class GenerateRequest(_message.Message):
     RESTRICTED_FIELD_NUMBER: _builtins.int
     ANSWER_LENGTH_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """Standing instructions; empty means the server's own."""
     question: _builtins.str
     """1 to 8,000 characters."""
     adapter: _builtins.str
-    """An adapter's name; empty means the base model."""
+    """An adapter's name or alias; empty means the base model."""
     restricted: _builtins.bool
     """True: passages or history hold what not everybody in the tenant may read, so that the cached
     prompt is shared only with callers who may read the same.
@@ -102,6 +103,8 @@ class GenerateRequest(_message.Message):
     """ISO 639-1: the language to answer in, such as "fr"; empty, or one that we have no name for,
     leaves it to the model.
     """
+    conversation_id: _builtins.str
+    """Decides whether a canary answers: a conversation stays with whom it began; empty means no canary."""
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
         """Earlier turns, oldest first; the oldest are left out when they do not fit."""
@@ -124,14 +127,102 @@ class GenerateRequest(_message.Message):
         restricted: _builtins.bool = ...,
         answer_length: Global___AnswerLength.ValueType = ...,
         language: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "answer_length", b"answer_length", "conversation_id", b"conversation_id", "history", b"history", "instructions", b"instructions", "language", b"language", "passages", b"passages", "question", b"question", "restricted", b"restricted", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateRequest: _TypeAlias = GenerateRequest  # noqa: Y015
+
+@_typing.final
+class ScoreRequest(_message.Message):
+    """What to score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    COMPLETIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prompt(self) -> Global___GenerateRequest:
+        """Packed as Generate does; its sampling counts only by max_tokens, the room that is left for completions."""
+
+    @_builtins.property
+    def completions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 16, each at most 8,000 characters, not empty."""
+
+    def __init__(
+        self,
+        *,
+        prompt: Global___GenerateRequest | None = ...,
+        completions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreRequest: _TypeAlias = ScoreRequest  # noqa: Y015
+
+@_typing.final
+class ScoreResponse(_message.Message):
+    """How likely each is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORES_FIELD_NUMBER: _builtins.int
+    ADAPTER_DIGEST_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    adapter_digest: _builtins.str
+    """Digest of the adapter that scored; empty for the base model."""
+    model: _builtins.str
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___Scored]:
+        """In the order of the completions."""
+
+    def __init__(
+        self,
+        *,
+        scores: _abc.Iterable[Global___Scored] | None = ...,
+        adapter_digest: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_digest", b"adapter_digest", "model", b"model", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
+
+@_typing.final
+class Scored(_message.Message):
+    """One completion's likelihood."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGPROB_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    logprob: _builtins.float
+    """Sum of the natural logarithms of its tokens' probabilities, with the token that ends the answer."""
+    tokens: _builtins.int
+    """How many tokens that is."""
+    def __init__(
+        self,
+        *,
+        logprob: _builtins.float = ...,
+        tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprob", b"logprob", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scored: _TypeAlias = Scored  # noqa: Y015
 
 @_typing.final
 class Turn(_message.Message):
@@ -264,6 +355,9 @@ class Started(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ADAPTER_DIGEST_FIELD_NUMBER: _builtins.int
     PASSAGE_INDEXES_FIELD_NUMBER: _builtins.int
+    ADAPTER_ALIAS_FIELD_NUMBER: _builtins.int
+    CANARY_ID_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """The prompt as the engine gets it."""
     prompt_tokens: _builtins.int
@@ -275,6 +369,12 @@ class Started(_message.Message):
     """The model's name."""
     adapter_digest: _builtins.str
     """Digest of the adapter that answers; empty for the base model."""
+    adapter_alias: _builtins.str
+    """The alias under which the adapter was found; empty where it was none."""
+    canary_id: _builtins.str
+    """The canary that is there; empty where there is none."""
+    canary: _builtins.bool
+    """True: the canary answers."""
     @_builtins.property
     def passage_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Which of the passages the prompt holds, by 0-based index, rising."""
@@ -289,10 +389,13 @@ class Started(_message.Message):
         model: _builtins.str = ...,
         adapter_digest: _builtins.str = ...,
         passage_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        adapter_alias: _builtins.str = ...,
+        canary_id: _builtins.str = ...,
+        canary: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_digest", b"adapter_digest", "model", b"model", "passage_indexes", b"passage_indexes", "passages_used", b"passages_used", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "turns_used", b"turns_used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter_alias", b"adapter_alias", "adapter_digest", b"adapter_digest", "canary", b"canary", "canary_id", b"canary_id", "model", b"model", "passage_indexes", b"passage_indexes", "passages_used", b"passages_used", "prompt", b"prompt", "prompt_tokens", b"prompt_tokens", "turns_used", b"turns_used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class GenerateServiceStub:
                 request_serializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.Score = channel.unary_unary(
+                '/tandem.generate.v1.GenerateService/Score',
+                request_serializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreResponse.FromString,
+                _registered_method=True)
 
 
 class GenerateServiceServicer:
@@ -53,7 +58,20 @@ class GenerateServiceServicer:
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
         NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
         what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
-        as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
+        as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD, ADAPTER_NOT_READY with
+        RetryInfo when an alias's adapter is not loaded on this replica yet. Errors under an alias say
+        in ErrorInfo's metadata whom they concern: alias, adapter_digest, canary_id, canary.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Score tells how likely completions are after the prompt that Generate would pack. It takes a
+        place among the answers, one for all its completions.
+
+        Errors: as of Generate; INVALID_ARGUMENT / INVALID_COMPLETIONS (none, too many, or one that is
+        empty or longer than the room that is left for it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -66,6 +84,11 @@ def add_GenerateServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.GenerateRequest.FromString,
                     response_serializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.GenerateResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreRequest.FromString,
+                    response_serializer=tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -106,10 +129,38 @@ class GenerateService:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.generate.v1.GenerateService/Score',
+            tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreRequest.SerializeToString,
+            tandem_dot_generate_dot_v1_dot_generate__service__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class AdapterServiceStub:
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     def __init__(self, channel):
@@ -136,18 +187,21 @@ class AdapterServiceStub:
 
 
 class AdapterServiceServicer:
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     def LoadAdapter(self, request, context):
         """LoadAdapter loads a PEFT LoRA adapter beside the others. A name that is loaded
         with the same digest changes nothing; with another digest it is replaced, and
-        running streams keep the weights they began with.
+        running streams keep the weights they began with. Where the engine is full and an alias needs
+        room, the one that was loaded first, and that no stream runs on, gives way.
 
         Errors: INVALID_ARGUMENT / INVALID_ADAPTER (not readable, another base model, too
         high a rank, a pickle), INVALID_ADAPTER_NAME; NOT_FOUND / ADAPTER_NOT_FOUND when
-        the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
+        the URI holds nothing; ALREADY_EXISTS / ADAPTER_NAME_TAKEN when an alias has the name;
+        RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,8 +251,9 @@ def add_AdapterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdapterService:
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     @staticmethod

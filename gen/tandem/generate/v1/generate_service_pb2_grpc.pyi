@@ -40,7 +40,16 @@ class GenerateServiceStub:
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
     NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
     what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
-    as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
+    as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD, ADAPTER_NOT_READY with
+    RetryInfo when an alias's adapter is not loaded on this replica yet. Errors under an alias say
+    in ErrorInfo's metadata whom they concern: alias, adapter_digest, canary_id, canary.
+    """
+    Score: _grpc.UnaryUnaryMultiCallable[_generate_service_pb2.ScoreRequest, _generate_service_pb2.ScoreResponse]
+    """Score tells how likely completions are after the prompt that Generate would pack. It takes a
+    place among the answers, one for all its completions.
+
+    Errors: as of Generate; INVALID_ARGUMENT / INVALID_COMPLETIONS (none, too many, or one that is
+    empty or longer than the room that is left for it).
     """
 
 @_typing.type_check_only
@@ -55,7 +64,16 @@ class GenerateServiceAsyncStub(GenerateServiceStub):
     Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
     NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
     what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
-    as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
+    as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD, ADAPTER_NOT_READY with
+    RetryInfo when an alias's adapter is not loaded on this replica yet. Errors under an alias say
+    in ErrorInfo's metadata whom they concern: alias, adapter_digest, canary_id, canary.
+    """
+    Score: _aio.UnaryUnaryMultiCallable[_generate_service_pb2.ScoreRequest, _generate_service_pb2.ScoreResponse]  # type: ignore[assignment]
+    """Score tells how likely completions are after the prompt that Generate would pack. It takes a
+    place among the answers, one for all its completions.
+
+    Errors: as of Generate; INVALID_ARGUMENT / INVALID_COMPLETIONS (none, too many, or one that is
+    empty or longer than the room that is left for it).
     """
 
 class GenerateServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -73,14 +91,30 @@ class GenerateServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT / EMPTY_QUESTION, QUESTION_TOO_LONG, INVALID_SAMPLING;
         NOT_FOUND / ADAPTER_NOT_FOUND; PERMISSION_DENIED / ADAPTER_NOT_PERMITTED when it learnt from
         what the caller may not read; RESOURCE_EXHAUSTED / ENGINE_BUSY with RetryInfo when
-        as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD.
+        as many requests wait as the server admits; UNAVAILABLE / ENGINE_DEAD, ADAPTER_NOT_READY with
+        RetryInfo when an alias's adapter is not loaded on this replica yet. Errors under an alias say
+        in ErrorInfo's metadata whom they concern: alias, adapter_digest, canary_id, canary.
+        """
+
+    @_abc_1.abstractmethod
+    def Score(
+        self,
+        request: _generate_service_pb2.ScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generate_service_pb2.ScoreResponse, _abc.Awaitable[_generate_service_pb2.ScoreResponse]]:
+        """Score tells how likely completions are after the prompt that Generate would pack. It takes a
+        place among the answers, one for all its completions.
+
+        Errors: as of Generate; INVALID_ARGUMENT / INVALID_COMPLETIONS (none, too many, or one that is
+        empty or longer than the room that is left for it).
         """
 
 def add_GenerateServiceServicer_to_server(servicer: GenerateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class AdapterServiceStub:
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     @_typing.overload
@@ -90,11 +124,13 @@ class AdapterServiceStub:
     LoadAdapter: _grpc.UnaryUnaryMultiCallable[_generate_service_pb2.LoadAdapterRequest, _generate_service_pb2.LoadAdapterResponse]
     """LoadAdapter loads a PEFT LoRA adapter beside the others. A name that is loaded
     with the same digest changes nothing; with another digest it is replaced, and
-    running streams keep the weights they began with.
+    running streams keep the weights they began with. Where the engine is full and an alias needs
+    room, the one that was loaded first, and that no stream runs on, gives way.
 
     Errors: INVALID_ARGUMENT / INVALID_ADAPTER (not readable, another base model, too
     high a rank, a pickle), INVALID_ADAPTER_NAME; NOT_FOUND / ADAPTER_NOT_FOUND when
-    the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
+    the URI holds nothing; ALREADY_EXISTS / ADAPTER_NAME_TAKEN when an alias has the name;
+    RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
     """
     UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_generate_service_pb2.UnloadAdapterRequest, _generate_service_pb2.UnloadAdapterResponse]
     """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
@@ -108,19 +144,22 @@ class AdapterServiceStub:
 
 @_typing.type_check_only
 class AdapterServiceAsyncStub(AdapterServiceStub):
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     LoadAdapter: _aio.UnaryUnaryMultiCallable[_generate_service_pb2.LoadAdapterRequest, _generate_service_pb2.LoadAdapterResponse]  # type: ignore[assignment]
     """LoadAdapter loads a PEFT LoRA adapter beside the others. A name that is loaded
     with the same digest changes nothing; with another digest it is replaced, and
-    running streams keep the weights they began with.
+    running streams keep the weights they began with. Where the engine is full and an alias needs
+    room, the one that was loaded first, and that no stream runs on, gives way.
 
     Errors: INVALID_ARGUMENT / INVALID_ADAPTER (not readable, another base model, too
     high a rank, a pickle), INVALID_ADAPTER_NAME; NOT_FOUND / ADAPTER_NOT_FOUND when
-    the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
+    the URI holds nothing; ALREADY_EXISTS / ADAPTER_NAME_TAKEN when an alias has the name;
+    RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
     """
     UnloadAdapter: _aio.UnaryUnaryMultiCallable[_generate_service_pb2.UnloadAdapterRequest, _generate_service_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
     """UnloadAdapter takes an adapter out of use; running streams go on with it. A repeat
@@ -133,8 +172,9 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     """
 
 class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdapterService manages the LoRA adapters in this replica's engine. A replica that restarts has
-    none until they are loaded again.
+    """AdapterService manages the LoRA adapters that are loaded by hand into this replica's engine. A
+    replica that restarts has none until they are loaded again. Those of aliases come and go with the
+    topic `adapters`, and are not shown here.
     """
 
     @_abc_1.abstractmethod
@@ -145,11 +185,13 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generate_service_pb2.LoadAdapterResponse, _abc.Awaitable[_generate_service_pb2.LoadAdapterResponse]]:
         """LoadAdapter loads a PEFT LoRA adapter beside the others. A name that is loaded
         with the same digest changes nothing; with another digest it is replaced, and
-        running streams keep the weights they began with.
+        running streams keep the weights they began with. Where the engine is full and an alias needs
+        room, the one that was loaded first, and that no stream runs on, gives way.
 
         Errors: INVALID_ARGUMENT / INVALID_ADAPTER (not readable, another base model, too
         high a rank, a pickle), INVALID_ADAPTER_NAME; NOT_FOUND / ADAPTER_NOT_FOUND when
-        the URI holds nothing; RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
+        the URI holds nothing; ALREADY_EXISTS / ADAPTER_NAME_TAKEN when an alias has the name;
+        RESOURCE_EXHAUSTED / TOO_MANY_ADAPTERS.
         """
 
     @_abc_1.abstractmethod

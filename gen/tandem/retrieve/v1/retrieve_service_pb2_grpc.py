@@ -46,6 +46,11 @@ class RetrieveServiceStub:
                 request_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.SerializeToString,
                 response_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.FromString,
                 _registered_method=True)
+        self.GetDocuments = channel.unary_unary(
+                '/tandem.retrieve.v1.RetrieveService/GetDocuments',
+                request_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsRequest.SerializeToString,
+                response_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsResponse.FromString,
+                _registered_method=True)
 
 
 class RetrieveServiceServicer:
@@ -79,6 +84,16 @@ class RetrieveServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDocuments(self, request, context):
+        """GetDocuments reads documents whole, chunk by chunk, as they are now: what data sets are made of.
+        Those that are gone, that the caller may not read, or that are of no wanted source are left out.
+
+        Errors: INVALID_ARGUMENT / INVALID_DOCUMENT_IDS, INVALID_FILTER; else as GetPassages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrieveServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +106,11 @@ def add_RetrieveServiceServicer_to_server(servicer, server):
                     servicer.GetPassages,
                     request_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.FromString,
                     response_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.SerializeToString,
+            ),
+            'GetDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocuments,
+                    request_deserializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsRequest.FromString,
+                    response_serializer=tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -149,6 +169,33 @@ class RetrieveService:
             '/tandem.retrieve.v1.RetrieveService/GetPassages',
             tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesRequest.SerializeToString,
             tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetPassagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.retrieve.v1.RetrieveService/GetDocuments',
+            tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsRequest.SerializeToString,
+            tandem_dot_retrieve_dot_v1_dot_retrieve__service__pb2.GetDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

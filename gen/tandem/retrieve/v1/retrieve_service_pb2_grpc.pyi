@@ -53,6 +53,12 @@ class RetrieveServiceStub:
     RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
     PERMISSIONS_UNAVAILABLE.
     """
+    GetDocuments: _grpc.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetDocumentsRequest, _retrieve_service_pb2.GetDocumentsResponse]
+    """GetDocuments reads documents whole, chunk by chunk, as they are now: what data sets are made of.
+    Those that are gone, that the caller may not read, or that are of no wanted source are left out.
+
+    Errors: INVALID_ARGUMENT / INVALID_DOCUMENT_IDS, INVALID_FILTER; else as GetPassages.
+    """
 
 @_typing.type_check_only
 class RetrieveServiceAsyncStub(RetrieveServiceStub):
@@ -78,6 +84,12 @@ class RetrieveServiceAsyncStub(RetrieveServiceStub):
     Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
     RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
     PERMISSIONS_UNAVAILABLE.
+    """
+    GetDocuments: _aio.UnaryUnaryMultiCallable[_retrieve_service_pb2.GetDocumentsRequest, _retrieve_service_pb2.GetDocumentsResponse]  # type: ignore[assignment]
+    """GetDocuments reads documents whole, chunk by chunk, as they are now: what data sets are made of.
+    Those that are gone, that the caller may not read, or that are of no wanted source are left out.
+
+    Errors: INVALID_ARGUMENT / INVALID_DOCUMENT_IDS, INVALID_FILTER; else as GetPassages.
     """
 
 class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +125,18 @@ class RetrieveServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT / INVALID_CHUNK_IDS; UNAUTHENTICATED / IDENTITY_MISSING;
         RESOURCE_EXHAUSTED / QUEUE_FULL; UNAVAILABLE / INDEX_UNAVAILABLE, EMBEDDER_UNAVAILABLE,
         PERMISSIONS_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocuments(
+        self,
+        request: _retrieve_service_pb2.GetDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieve_service_pb2.GetDocumentsResponse, _abc.Awaitable[_retrieve_service_pb2.GetDocumentsResponse]]:
+        """GetDocuments reads documents whole, chunk by chunk, as they are now: what data sets are made of.
+        Those that are gone, that the caller may not read, or that are of no wanted source are left out.
+
+        Errors: INVALID_ARGUMENT / INVALID_DOCUMENT_IDS, INVALID_FILTER; else as GetPassages.
         """
 
 def add_RetrieveServiceServicer_to_server(servicer: RetrieveServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -58,7 +58,7 @@ Global___EvaluationState: _TypeAlias = EvaluationState  # noqa: Y015
 
 @_typing.final
 class QuestionSet(_message.Message):
-    """A set of questions whose right documents are known."""
+    """A set of questions whose right documents or answers are known."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,8 +230,10 @@ class PutSetRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     content: _builtins.bytes
-    """JSONL in UTF-8, at most 4 MiB and 2,000 questions; a line holds id, question, and documents, which
-    are ids of documents, in a list or with a grade each. Every question needs a document.
+    """JSONL in UTF-8, at most 4 MiB and 2,000 questions; a line holds id, question, documents, which are
+    ids of documents, in a list or with a grade each, answers, which are texts in a list, and
+    answerable. Every question needs a document or an answer, or is not answerable. Searches are
+    measured on those with a document, adapters on all.
     """
     def __init__(
         self,

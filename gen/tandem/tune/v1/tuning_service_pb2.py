@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tandem.common.v1 import access_pb2 as tandem_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/tune/v1/tuning_service.proto\x12\x0etandem.tune.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\"\xb2\x01\n\x17StartRerankerRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x33\n\x0ctraining_set\x18\x03 \x01(\x0b\x32\x1b.tandem.tune.v1.TrainingSetH\x00\x12*\n\x07ratings\x18\x04 \x01(\x0b\x32\x17.tandem.tune.v1.RatingsH\x00\x12\x0c\n\x04seed\x18\x05 \x01(\x05\x42\x06\n\x04\x64\x61ta\"=\n\x0bTrainingSet\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.tandem.tune.v1.TrainingQuery\"P\n\rTrainingQuery\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12+\n\tpositives\x18\x02 \x03(\x0b\x32\x18.tandem.tune.v1.Positive\"2\n\x08Positive\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x11\n\x04text\x18\x02 \x01(\tB\x03\x80\x01\x01\":\n\x07Ratings\x12/\n\x0brated_after\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x18StartRerankerRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"\x97\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.tandem.tune.v1.RunState\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\x12\x0e\n\x06origin\x18\x07 \x01(\t\x12\x0c\n\x04seed\x18\x08 \x01(\x05\x12\x10\n\x08reranker\x18\t \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12\x1c\n\x0f\x66\x61ilure_message\x18\x0b \x01(\tB\x03\x80\x01\x01\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06report\x18\x0f \x01(\x0b\x32\x1a.tandem.tune.v1.GateReport\"\xa3\x02\n\nGateReport\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12\x17\n\x0ftrained_queries\x18\x02 \x01(\x05\x12\x15\n\rtuned_queries\x18\x03 \x01(\x05\x12\x18\n\x10held_out_queries\x18\x04 \x01(\x05\x12\r\n\x05pairs\x18\x05 \x01(\x05\x12\x11\n\tlive_ndcg\x18\x06 \x01(\x01\x12\x16\n\x0e\x63\x61ndidate_ndcg\x18\x07 \x01(\x01\x12\x16\n\x0e\x64ifference_low\x18\x08 \x01(\x01\x12\x17\n\x0f\x64ifference_high\x18\t \x01(\x01\x12\x15\n\rrerank_weight\x18\n \x01(\x01\x12\r\n\x05\x64\x65pth\x18\x0b \x01(\x05\x12\x15\n\rlive_reranker\x18\x0c \x01(\t\x12\x13\n\x0b\x64\x61ta_digest\x18\r \x01(\t\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x0eGetRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"8\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x10ListRunsResponse\x12!\n\x04runs\x18\x01 \x03(\x0b\x32\x13.tandem.tune.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"5\n\x11\x43\x61ncelRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"\x91\x02\n\x08Reranker\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\t\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.tandem.tune.v1.GateReport\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x16\n\x0e\x64ocument_count\x18\x08 \x01(\x05\x12\x19\n\x11\x64\x65leted_documents\x18\t \x01(\x05\x12\x14\n\x0cperson_count\x18\n \x01(\x05\x12\x15\n\rerased_people\x18\x0b \x01(\x05\"=\n\x14ListRerankersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x15ListRerankersResponse\x12+\n\trerankers\x18\x01 \x03(\x0b\x32\x18.tandem.tune.v1.Reranker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x16PromoteRerankerRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08override\x18\x02 \x01(\x08\"G\n\x17PromoteRerankerResponse\x12,\n\tpromotion\x18\x01 \x01(\x0b\x32\x19.tandem.tune.v1.Promotion\"\x19\n\x17RollbackRerankerRequest\"H\n\x18RollbackRerankerResponse\x12,\n\tpromotion\x18\x01 \x01(\x0b\x32\x19.tandem.tune.v1.Promotion\"\xdc\x01\n\tPromotion\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\x12\x10\n\x08reranker\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\x12\x15\n\rrerank_weight\x18\x04 \x01(\x01\x12\x16\n\x0etuning_version\x18\x05 \x01(\x03\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x12\n\noverridden\x18\x07 \x01(\x08\x12\x10\n\x08rollback\x18\x08 \x01(\x08\x12/\n\x0bpromoted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x15ListPromotionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListPromotionsResponse\x12-\n\npromotions\x18\x01 \x03(\x0b\x32\x19.tandem.tune.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x32\xa6\x06\n\rTuningService\x12k\n\x10StartRerankerRun\x12\'.tandem.tune.v1.StartRerankerRunRequest\x1a(.tandem.tune.v1.StartRerankerRunResponse\"\x04\x88\xe7\x18\x04\x12P\n\x06GetRun\x12\x1d.tandem.tune.v1.GetRunRequest\x1a\x1e.tandem.tune.v1.GetRunResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12V\n\x08ListRuns\x12\x1f.tandem.tune.v1.ListRunsRequest\x1a .tandem.tune.v1.ListRunsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12V\n\tCancelRun\x12 .tandem.tune.v1.CancelRunRequest\x1a!.tandem.tune.v1.CancelRunResponse\"\x04\x88\xe7\x18\x04\x12\x65\n\rListRerankers\x12$.tandem.tune.v1.ListRerankersRequest\x1a%.tandem.tune.v1.ListRerankersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12h\n\x0fPromoteReranker\x12&.tandem.tune.v1.PromoteRerankerRequest\x1a\'.tandem.tune.v1.PromoteRerankerResponse\"\x04\x88\xe7\x18\x04\x12k\n\x10RollbackReranker\x12\'.tandem.tune.v1.RollbackRerankerRequest\x1a(.tandem.tune.v1.RollbackRerankerResponse\"\x04\x88\xe7\x18\x04\x12h\n\x0eListPromotions\x12%.tandem.tune.v1.ListPromotionsRequest\x1a&.tandem.tune.v1.ListPromotionsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tandem/tune/v1/tuning_service.proto\x12\x0etandem.tune.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtandem/common/v1/access.proto\"\xb2\x01\n\x17StartRerankerRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x33\n\x0ctraining_set\x18\x03 \x01(\x0b\x32\x1b.tandem.tune.v1.TrainingSetH\x00\x12*\n\x07ratings\x18\x04 \x01(\x0b\x32\x17.tandem.tune.v1.RatingsH\x00\x12\x0c\n\x04seed\x18\x05 \x01(\x05\x42\x06\n\x04\x64\x61ta\"=\n\x0bTrainingSet\x12.\n\x07queries\x18\x01 \x03(\x0b\x32\x1d.tandem.tune.v1.TrainingQuery\"P\n\rTrainingQuery\x12\x12\n\x05query\x18\x01 \x01(\tB\x03\x80\x01\x01\x12+\n\tpositives\x18\x02 \x03(\x0b\x32\x18.tandem.tune.v1.Positive\"2\n\x08Positive\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x11\n\x04text\x18\x02 \x01(\tB\x03\x80\x01\x01\":\n\x07Ratings\x12/\n\x0brated_after\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x18StartRerankerRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"\xe9\x04\n\x0fHyperparameters\x12\x11\n\x04rank\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05\x61lpha\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x07\x64ropout\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x1a\n\rlearning_rate\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0cwarmup_ratio\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x13\n\x06\x65pochs\x18\x06 \x01(\x05H\x05\x88\x01\x01\x12\x16\n\tmax_steps\x18\x07 \x01(\x05H\x06\x88\x01\x01\x12\x17\n\nbatch_size\x18\x08 \x01(\x05H\x07\x88\x01\x01\x12\x18\n\x0bmicro_batch\x18\t \x01(\x05H\x08\x88\x01\x01\x12\x11\n\x04\x62\x65ta\x18\n \x01(\x01H\t\x88\x01\x01\x12\x1d\n\x10\x64\x65sirable_weight\x18\x0b \x01(\x01H\n\x88\x01\x01\x12\x1f\n\x12undesirable_weight\x18\x0c \x01(\x01H\x0b\x88\x01\x01\x12\x18\n\x0bgenerations\x18\r \x01(\x05H\x0c\x88\x01\x01\x12\x18\n\x0btemperature\x18\x0e \x01(\x01H\r\x88\x01\x01\x12\x1a\n\ranswer_tokens\x18\x0f \x01(\x05H\x0e\x88\x01\x01\x42\x07\n\x05_rankB\x08\n\x06_alphaB\n\n\x08_dropoutB\x10\n\x0e_learning_rateB\x0f\n\r_warmup_ratioB\t\n\x07_epochsB\x0c\n\n_max_stepsB\r\n\x0b_batch_sizeB\x0e\n\x0c_micro_batchB\x07\n\x05_betaB\x13\n\x11_desirable_weightB\x15\n\x13_undesirable_weightB\x0e\n\x0c_generationsB\x0e\n\x0c_temperatureB\x10\n\x0e_answer_tokens\"\x8e\x02\n\x16StartAdapterRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12.\n\x06method\x18\x03 \x01(\x0e\x32\x1e.tandem.tune.v1.TrainingMethod\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x05\x12\x38\n\x0fhyperparameters\x18\x07 \x01(\x0b\x32\x1f.tandem.tune.v1.Hyperparameters\x12\x12\n\ngolden_set\x18\x08 \x01(\t\x12\r\n\x05\x61lias\x18\t \x01(\t\x12\x16\n\x0ereward_dataset\x18\n \x01(\t\";\n\x17StartAdapterRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"\xca\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.tandem.tune.v1.RunState\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x06 \x01(\t\x12\x0e\n\x06origin\x18\x07 \x01(\t\x12\x0c\n\x04seed\x18\x08 \x01(\x05\x12\x10\n\x08reranker\x18\t \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\n \x01(\t\x12\x1c\n\x0f\x66\x61ilure_message\x18\x0b \x01(\tB\x03\x80\x01\x01\x12.\n\ncreated_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06report\x18\x0f \x01(\x0b\x32\x1a.tandem.tune.v1.GateReport\x12\x31\n\x08training\x18\x10 \x01(\x0b\x32\x1f.tandem.tune.v1.AdapterTraining\"\xdd\x02\n\x0f\x41\x64\x61pterTraining\x12.\n\x06method\x18\x01 \x01(\x0e\x32\x1e.tandem.tune.v1.TrainingMethod\x12\x0f\n\x07\x64\x61taset\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12\x12\n\ngolden_set\x18\x04 \x01(\t\x12\r\n\x05\x61lias\x18\x05 \x01(\t\x12\x16\n\x0ereward_dataset\x18\x06 \x01(\t\x12\x38\n\x0fhyperparameters\x18\x07 \x01(\x0b\x32\x1f.tandem.tune.v1.Hyperparameters\x12\x0f\n\x07\x61\x64\x61pter\x18\x08 \x01(\t\x12\x0e\n\x06passed\x18\t \x01(\x08\x12\x0c\n\x04step\x18\n \x01(\x05\x12\r\n\x05steps\x18\x0b \x01(\x05\x12\x0c\n\x04loss\x18\x0c \x01(\x01\x12&\n\x03\x65ta\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x61ttempts\x18\x0e \x01(\x05\"\xa3\x02\n\nGateReport\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12\x17\n\x0ftrained_queries\x18\x02 \x01(\x05\x12\x15\n\rtuned_queries\x18\x03 \x01(\x05\x12\x18\n\x10held_out_queries\x18\x04 \x01(\x05\x12\r\n\x05pairs\x18\x05 \x01(\x05\x12\x11\n\tlive_ndcg\x18\x06 \x01(\x01\x12\x16\n\x0e\x63\x61ndidate_ndcg\x18\x07 \x01(\x01\x12\x16\n\x0e\x64ifference_low\x18\x08 \x01(\x01\x12\x17\n\x0f\x64ifference_high\x18\t \x01(\x01\x12\x15\n\rrerank_weight\x18\n \x01(\x01\x12\r\n\x05\x64\x65pth\x18\x0b \x01(\x05\x12\x15\n\rlive_reranker\x18\x0c \x01(\t\x12\x13\n\x0b\x64\x61ta_digest\x18\r \x01(\t\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"2\n\x0eGetRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"8\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x10ListRunsResponse\x12!\n\x04runs\x18\x01 \x03(\x0b\x32\x13.tandem.tune.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"5\n\x11\x43\x61ncelRunResponse\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.tandem.tune.v1.Run\"\x91\x02\n\x08Reranker\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x03 \x01(\t\x12*\n\x06report\x18\x04 \x01(\x0b\x32\x1a.tandem.tune.v1.GateReport\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04live\x18\x06 \x01(\x08\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x16\n\x0e\x64ocument_count\x18\x08 \x01(\x05\x12\x19\n\x11\x64\x65leted_documents\x18\t \x01(\x05\x12\x14\n\x0cperson_count\x18\n \x01(\x05\x12\x15\n\rerased_people\x18\x0b \x01(\x05\"=\n\x14ListRerankersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x15ListRerankersResponse\x12+\n\trerankers\x18\x01 \x03(\x0b\x32\x18.tandem.tune.v1.Reranker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\":\n\x16PromoteRerankerRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x10\n\x08override\x18\x02 \x01(\x08\"G\n\x17PromoteRerankerResponse\x12,\n\tpromotion\x18\x01 \x01(\x0b\x32\x19.tandem.tune.v1.Promotion\"\x19\n\x17RollbackRerankerRequest\"H\n\x18RollbackRerankerResponse\x12,\n\tpromotion\x18\x01 \x01(\x0b\x32\x19.tandem.tune.v1.Promotion\"\xdc\x01\n\tPromotion\x12\x14\n\x0cpromotion_id\x18\x01 \x01(\t\x12\x10\n\x08reranker\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\x12\x15\n\rrerank_weight\x18\x04 \x01(\x01\x12\x16\n\x0etuning_version\x18\x05 \x01(\x03\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x12\n\noverridden\x18\x07 \x01(\x08\x12\x10\n\x08rollback\x18\x08 \x01(\x08\x12/\n\x0bpromoted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x15ListPromotionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"`\n\x16ListPromotionsResponse\x12-\n\npromotions\x18\x01 \x03(\x0b\x32\x19.tandem.tune.v1.Promotion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x96\x01\n\x0eTrainingMethod\x12\x1f\n\x1bTRAINING_METHOD_UNSPECIFIED\x10\x00\x12\x17\n\x13TRAINING_METHOD_SFT\x10\x01\x12\x17\n\x13TRAINING_METHOD_DPO\x10\x02\x12\x17\n\x13TRAINING_METHOD_KTO\x10\x03\x12\x18\n\x14TRAINING_METHOD_GRPO\x10\x04*\x9a\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x32\x90\x07\n\rTuningService\x12k\n\x10StartRerankerRun\x12\'.tandem.tune.v1.StartRerankerRunRequest\x1a(.tandem.tune.v1.StartRerankerRunResponse\"\x04\x88\xe7\x18\x04\x12h\n\x0fStartAdapterRun\x12&.tandem.tune.v1.StartAdapterRunRequest\x1a\'.tandem.tune.v1.StartAdapterRunResponse\"\x04\x88\xe7\x18\x04\x12P\n\x06GetRun\x12\x1d.tandem.tune.v1.GetRunRequest\x1a\x1e.tandem.tune.v1.GetRunResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12V\n\x08ListRuns\x12\x1f.tandem.tune.v1.ListRunsRequest\x1a .tandem.tune.v1.ListRunsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12V\n\tCancelRun\x12 .tandem.tune.v1.CancelRunRequest\x1a!.tandem.tune.v1.CancelRunResponse\"\x04\x88\xe7\x18\x04\x12\x65\n\rListRerankers\x12$.tandem.tune.v1.ListRerankersRequest\x1a%.tandem.tune.v1.ListRerankersResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x12h\n\x0fPromoteReranker\x12&.tandem.tune.v1.PromoteRerankerRequest\x1a\'.tandem.tune.v1.PromoteRerankerResponse\"\x04\x88\xe7\x18\x04\x12k\n\x10RollbackReranker\x12\'.tandem.tune.v1.RollbackRerankerRequest\x1a(.tandem.tune.v1.RollbackRerankerResponse\"\x04\x88\xe7\x18\x04\x12h\n\x0eListPromotions\x12%.tandem.tune.v1.ListPromotionsRequest\x1a&.tandem.tune.v1.ListPromotionsResponse\"\x07\x90\x02\x01\x88\xe7\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN'].fields_by_name['failure_message']._serialized_options = b'\200\001\001'
   _globals['_TUNINGSERVICE'].methods_by_name['StartRerankerRun']._loaded_options = None
   _globals['_TUNINGSERVICE'].methods_by_name['StartRerankerRun']._serialized_options = b'\210\347\030\004'
+  _globals['_TUNINGSERVICE'].methods_by_name['StartAdapterRun']._loaded_options = None
+  _globals['_TUNINGSERVICE'].methods_by_name['StartAdapterRun']._serialized_options = b'\210\347\030\004'
   _globals['_TUNINGSERVICE'].methods_by_name['GetRun']._loaded_options = None
   _globals['_TUNINGSERVICE'].methods_by_name['GetRun']._serialized_options = b'\220\002\001\210\347\030\004'
   _globals['_TUNINGSERVICE'].methods_by_name['ListRuns']._loaded_options = None
@@ -55,56 +58,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TUNINGSERVICE'].methods_by_name['RollbackReranker']._serialized_options = b'\210\347\030\004'
   _globals['_TUNINGSERVICE'].methods_by_name['ListPromotions']._loaded_options = None
   _globals['_TUNINGSERVICE'].methods_by_name['ListPromotions']._serialized_options = b'\220\002\001\210\347\030\004'
-  _globals['_RUNSTATE']._serialized_start=2691
-  _globals['_RUNSTATE']._serialized_end=2845
-  _globals['_STARTRERANKERRUNREQUEST']._serialized_start=120
-  _globals['_STARTRERANKERRUNREQUEST']._serialized_end=298
-  _globals['_TRAININGSET']._serialized_start=300
-  _globals['_TRAININGSET']._serialized_end=361
-  _globals['_TRAININGQUERY']._serialized_start=363
-  _globals['_TRAININGQUERY']._serialized_end=443
-  _globals['_POSITIVE']._serialized_start=445
-  _globals['_POSITIVE']._serialized_end=495
-  _globals['_RATINGS']._serialized_start=497
-  _globals['_RATINGS']._serialized_end=555
-  _globals['_STARTRERANKERRUNRESPONSE']._serialized_start=557
-  _globals['_STARTRERANKERRUNRESPONSE']._serialized_end=617
-  _globals['_RUN']._serialized_start=620
-  _globals['_RUN']._serialized_end=1027
-  _globals['_GATEREPORT']._serialized_start=1030
-  _globals['_GATEREPORT']._serialized_end=1321
-  _globals['_GETRUNREQUEST']._serialized_start=1323
-  _globals['_GETRUNREQUEST']._serialized_end=1354
-  _globals['_GETRUNRESPONSE']._serialized_start=1356
-  _globals['_GETRUNRESPONSE']._serialized_end=1406
-  _globals['_LISTRUNSREQUEST']._serialized_start=1408
-  _globals['_LISTRUNSREQUEST']._serialized_end=1464
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1466
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1544
-  _globals['_CANCELRUNREQUEST']._serialized_start=1546
-  _globals['_CANCELRUNREQUEST']._serialized_end=1580
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1582
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1635
-  _globals['_RERANKER']._serialized_start=1638
-  _globals['_RERANKER']._serialized_end=1911
-  _globals['_LISTRERANKERSREQUEST']._serialized_start=1913
-  _globals['_LISTRERANKERSREQUEST']._serialized_end=1974
-  _globals['_LISTRERANKERSRESPONSE']._serialized_start=1976
-  _globals['_LISTRERANKERSRESPONSE']._serialized_end=2069
-  _globals['_PROMOTERERANKERREQUEST']._serialized_start=2071
-  _globals['_PROMOTERERANKERREQUEST']._serialized_end=2129
-  _globals['_PROMOTERERANKERRESPONSE']._serialized_start=2131
-  _globals['_PROMOTERERANKERRESPONSE']._serialized_end=2202
-  _globals['_ROLLBACKRERANKERREQUEST']._serialized_start=2204
-  _globals['_ROLLBACKRERANKERREQUEST']._serialized_end=2229
-  _globals['_ROLLBACKRERANKERRESPONSE']._serialized_start=2231
-  _globals['_ROLLBACKRERANKERRESPONSE']._serialized_end=2303
-  _globals['_PROMOTION']._serialized_start=2306
-  _globals['_PROMOTION']._serialized_end=2526
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=2528
-  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=2590
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=2592
-  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=2688
-  _globals['_TUNINGSERVICE']._serialized_start=2848
-  _globals['_TUNINGSERVICE']._serialized_end=3654
+  _globals['_TRAININGMETHOD']._serialized_start=4080
+  _globals['_TRAININGMETHOD']._serialized_end=4230
+  _globals['_RUNSTATE']._serialized_start=4233
+  _globals['_RUNSTATE']._serialized_end=4387
+  _globals['_STARTRERANKERRUNREQUEST']._serialized_start=152
+  _globals['_STARTRERANKERRUNREQUEST']._serialized_end=330
+  _globals['_TRAININGSET']._serialized_start=332
+  _globals['_TRAININGSET']._serialized_end=393
+  _globals['_TRAININGQUERY']._serialized_start=395
+  _globals['_TRAININGQUERY']._serialized_end=475
+  _globals['_POSITIVE']._serialized_start=477
+  _globals['_POSITIVE']._serialized_end=527
+  _globals['_RATINGS']._serialized_start=529
+  _globals['_RATINGS']._serialized_end=587
+  _globals['_STARTRERANKERRUNRESPONSE']._serialized_start=589
+  _globals['_STARTRERANKERRUNRESPONSE']._serialized_end=649
+  _globals['_HYPERPARAMETERS']._serialized_start=652
+  _globals['_HYPERPARAMETERS']._serialized_end=1269
+  _globals['_STARTADAPTERRUNREQUEST']._serialized_start=1272
+  _globals['_STARTADAPTERRUNREQUEST']._serialized_end=1542
+  _globals['_STARTADAPTERRUNRESPONSE']._serialized_start=1544
+  _globals['_STARTADAPTERRUNRESPONSE']._serialized_end=1603
+  _globals['_RUN']._serialized_start=1606
+  _globals['_RUN']._serialized_end=2064
+  _globals['_ADAPTERTRAINING']._serialized_start=2067
+  _globals['_ADAPTERTRAINING']._serialized_end=2416
+  _globals['_GATEREPORT']._serialized_start=2419
+  _globals['_GATEREPORT']._serialized_end=2710
+  _globals['_GETRUNREQUEST']._serialized_start=2712
+  _globals['_GETRUNREQUEST']._serialized_end=2743
+  _globals['_GETRUNRESPONSE']._serialized_start=2745
+  _globals['_GETRUNRESPONSE']._serialized_end=2795
+  _globals['_LISTRUNSREQUEST']._serialized_start=2797
+  _globals['_LISTRUNSREQUEST']._serialized_end=2853
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2855
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2933
+  _globals['_CANCELRUNREQUEST']._serialized_start=2935
+  _globals['_CANCELRUNREQUEST']._serialized_end=2969
+  _globals['_CANCELRUNRESPONSE']._serialized_start=2971
+  _globals['_CANCELRUNRESPONSE']._serialized_end=3024
+  _globals['_RERANKER']._serialized_start=3027
+  _globals['_RERANKER']._serialized_end=3300
+  _globals['_LISTRERANKERSREQUEST']._serialized_start=3302
+  _globals['_LISTRERANKERSREQUEST']._serialized_end=3363
+  _globals['_LISTRERANKERSRESPONSE']._serialized_start=3365
+  _globals['_LISTRERANKERSRESPONSE']._serialized_end=3458
+  _globals['_PROMOTERERANKERREQUEST']._serialized_start=3460
+  _globals['_PROMOTERERANKERREQUEST']._serialized_end=3518
+  _globals['_PROMOTERERANKERRESPONSE']._serialized_start=3520
+  _globals['_PROMOTERERANKERRESPONSE']._serialized_end=3591
+  _globals['_ROLLBACKRERANKERREQUEST']._serialized_start=3593
+  _globals['_ROLLBACKRERANKERREQUEST']._serialized_end=3618
+  _globals['_ROLLBACKRERANKERRESPONSE']._serialized_start=3620
+  _globals['_ROLLBACKRERANKERRESPONSE']._serialized_end=3692
+  _globals['_PROMOTION']._serialized_start=3695
+  _globals['_PROMOTION']._serialized_end=3915
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_start=3917
+  _globals['_LISTPROMOTIONSREQUEST']._serialized_end=3979
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_start=3981
+  _globals['_LISTPROMOTIONSRESPONSE']._serialized_end=4077
+  _globals['_TUNINGSERVICE']._serialized_start=4390
+  _globals['_TUNINGSERVICE']._serialized_end=5302
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -20,6 +21,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TrainingMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrainingMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrainingMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAINING_METHOD_UNSPECIFIED: _TrainingMethod.ValueType  # 0
+    """Not allowed; of a run that trains a reranker."""
+    TRAINING_METHOD_SFT: _TrainingMethod.ValueType  # 1
+    """From right answers."""
+    TRAINING_METHOD_DPO: _TrainingMethod.ValueType  # 2
+    """From pairs of answers, one better than the other."""
+    TRAINING_METHOD_KTO: _TrainingMethod.ValueType  # 3
+    """From answers, each good or bad."""
+    TRAINING_METHOD_GRPO: _TrainingMethod.ValueType  # 4
+    """From rewards of its own answers."""
+
+class TrainingMethod(_TrainingMethod, metaclass=_TrainingMethodEnumTypeWrapper):
+    """TrainingMethod is how an adapter is trained."""
+
+TRAINING_METHOD_UNSPECIFIED: TrainingMethod.ValueType  # 0
+"""Not allowed; of a run that trains a reranker."""
+TRAINING_METHOD_SFT: TrainingMethod.ValueType  # 1
+"""From right answers."""
+TRAINING_METHOD_DPO: TrainingMethod.ValueType  # 2
+"""From pairs of answers, one better than the other."""
+TRAINING_METHOD_KTO: TrainingMethod.ValueType  # 3
+"""From answers, each good or bad."""
+TRAINING_METHOD_GRPO: TrainingMethod.ValueType  # 4
+"""From rewards of its own answers."""
+Global___TrainingMethod: _TypeAlias = TrainingMethod  # noqa: Y015
+
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -33,7 +66,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """Works."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 3
-    """Made a reranker, whether it passed the gate or not."""
+    """Made a reranker or an adapter, whether it passed the gate or not."""
     RUN_STATE_FAILED: _RunState.ValueType  # 4
     """Made nothing."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 5
@@ -49,7 +82,7 @@ RUN_STATE_QUEUED: RunState.ValueType  # 1
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """Works."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 3
-"""Made a reranker, whether it passed the gate or not."""
+"""Made a reranker or an adapter, whether it passed the gate or not."""
 RUN_STATE_FAILED: RunState.ValueType  # 4
 """Made nothing."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 5
@@ -222,8 +255,227 @@ class StartRerankerRunResponse(_message.Message):
 Global___StartRerankerRunResponse: _TypeAlias = StartRerankerRunResponse  # noqa: Y015
 
 @_typing.final
+class Hyperparameters(_message.Message):
+    """What training computes with. In a request what is unset is a default, by the method, the model's
+    size and the rows; in a run all are set once they are known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    DROPOUT_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    WARMUP_RATIO_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    MICRO_BATCH_FIELD_NUMBER: _builtins.int
+    BETA_FIELD_NUMBER: _builtins.int
+    DESIRABLE_WEIGHT_FIELD_NUMBER: _builtins.int
+    UNDESIRABLE_WEIGHT_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Of the low-rank matrices: 1 to what the engine serves, at most 256."""
+    alpha: _builtins.int
+    """Their scale times the rank, 1 to 512; twice the rank by default."""
+    dropout: _builtins.float
+    """0 to 0.5."""
+    learning_rate: _builtins.float
+    """0.0000001 to 0.01."""
+    warmup_ratio: _builtins.float
+    """Of the steps, 0 to 0.5."""
+    epochs: _builtins.int
+    """1 to 20."""
+    max_steps: _builtins.int
+    """1 to 100,000; by default the epochs end it, shown as 0."""
+    batch_size: _builtins.int
+    """Examples of one step on all devices, of GRPO completions; 1 to 1,024."""
+    micro_batch: _builtins.int
+    """How many of them a device takes at a time, 1 to 256; it takes memory."""
+    beta: _builtins.float
+    """How near DPO, KTO and GRPO stay to what they begin as, 0 to 10."""
+    desirable_weight: _builtins.float
+    """KTO's weights of good and of bad answers, 0.01 to 100; by default what the data asks for, shown as 0."""
+    undesirable_weight: _builtins.float
+    generations: _builtins.int
+    """GRPO's completions of one prompt, 2 to 64."""
+    temperature: _builtins.float
+    """Of GRPO's sampling, 0.1 to 2."""
+    answer_tokens: _builtins.int
+    """Tokens of one of GRPO's completions at most, 8 to 4,096."""
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int | None = ...,
+        alpha: _builtins.int | None = ...,
+        dropout: _builtins.float | None = ...,
+        learning_rate: _builtins.float | None = ...,
+        warmup_ratio: _builtins.float | None = ...,
+        epochs: _builtins.int | None = ...,
+        max_steps: _builtins.int | None = ...,
+        batch_size: _builtins.int | None = ...,
+        micro_batch: _builtins.int | None = ...,
+        beta: _builtins.float | None = ...,
+        desirable_weight: _builtins.float | None = ...,
+        undesirable_weight: _builtins.float | None = ...,
+        generations: _builtins.int | None = ...,
+        temperature: _builtins.float | None = ...,
+        answer_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_answer_tokens", b"_answer_tokens", "_batch_size", b"_batch_size", "_beta", b"_beta", "_desirable_weight", b"_desirable_weight", "_dropout", b"_dropout", "_epochs", b"_epochs", "_generations", b"_generations", "_learning_rate", b"_learning_rate", "_max_steps", b"_max_steps", "_micro_batch", b"_micro_batch", "_rank", b"_rank", "_temperature", b"_temperature", "_undesirable_weight", b"_undesirable_weight", "_warmup_ratio", b"_warmup_ratio", "alpha", b"alpha", "answer_tokens", b"answer_tokens", "batch_size", b"batch_size", "beta", b"beta", "desirable_weight", b"desirable_weight", "dropout", b"dropout", "epochs", b"epochs", "generations", b"generations", "learning_rate", b"learning_rate", "max_steps", b"max_steps", "micro_batch", b"micro_batch", "rank", b"rank", "temperature", b"temperature", "undesirable_weight", b"undesirable_weight", "warmup_ratio", b"warmup_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_answer_tokens", b"_answer_tokens", "_batch_size", b"_batch_size", "_beta", b"_beta", "_desirable_weight", b"_desirable_weight", "_dropout", b"_dropout", "_epochs", b"_epochs", "_generations", b"_generations", "_learning_rate", b"_learning_rate", "_max_steps", b"_max_steps", "_micro_batch", b"_micro_batch", "_rank", b"_rank", "_temperature", b"_temperature", "_undesirable_weight", b"_undesirable_weight", "_warmup_ratio", b"_warmup_ratio", "alpha", b"alpha", "answer_tokens", b"answer_tokens", "batch_size", b"batch_size", "beta", b"beta", "desirable_weight", b"desirable_weight", "dropout", b"dropout", "epochs", b"epochs", "generations", b"generations", "learning_rate", b"learning_rate", "max_steps", b"max_steps", "micro_batch", b"micro_batch", "rank", b"rank", "temperature", b"temperature", "undesirable_weight", b"undesirable_weight", "warmup_ratio", b"warmup_ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__answer_tokens: _TypeAlias = _typing.Literal["answer_tokens"]  # noqa: Y015
+    _WhichOneofArgType__answer_tokens: _TypeAlias = _typing.Literal["_answer_tokens", b"_answer_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
+    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
+    _WhichOneofReturnType__beta: _TypeAlias = _typing.Literal["beta"]  # noqa: Y015
+    _WhichOneofArgType__beta: _TypeAlias = _typing.Literal["_beta", b"_beta"]  # noqa: Y015
+    _WhichOneofReturnType__desirable_weight: _TypeAlias = _typing.Literal["desirable_weight"]  # noqa: Y015
+    _WhichOneofArgType__desirable_weight: _TypeAlias = _typing.Literal["_desirable_weight", b"_desirable_weight"]  # noqa: Y015
+    _WhichOneofReturnType__dropout: _TypeAlias = _typing.Literal["dropout"]  # noqa: Y015
+    _WhichOneofArgType__dropout: _TypeAlias = _typing.Literal["_dropout", b"_dropout"]  # noqa: Y015
+    _WhichOneofReturnType__epochs: _TypeAlias = _typing.Literal["epochs"]  # noqa: Y015
+    _WhichOneofArgType__epochs: _TypeAlias = _typing.Literal["_epochs", b"_epochs"]  # noqa: Y015
+    _WhichOneofReturnType__generations: _TypeAlias = _typing.Literal["generations"]  # noqa: Y015
+    _WhichOneofArgType__generations: _TypeAlias = _typing.Literal["_generations", b"_generations"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__max_steps: _TypeAlias = _typing.Literal["max_steps"]  # noqa: Y015
+    _WhichOneofArgType__max_steps: _TypeAlias = _typing.Literal["_max_steps", b"_max_steps"]  # noqa: Y015
+    _WhichOneofReturnType__micro_batch: _TypeAlias = _typing.Literal["micro_batch"]  # noqa: Y015
+    _WhichOneofArgType__micro_batch: _TypeAlias = _typing.Literal["_micro_batch", b"_micro_batch"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__undesirable_weight: _TypeAlias = _typing.Literal["undesirable_weight"]  # noqa: Y015
+    _WhichOneofArgType__undesirable_weight: _TypeAlias = _typing.Literal["_undesirable_weight", b"_undesirable_weight"]  # noqa: Y015
+    _WhichOneofReturnType__warmup_ratio: _TypeAlias = _typing.Literal["warmup_ratio"]  # noqa: Y015
+    _WhichOneofArgType__warmup_ratio: _TypeAlias = _typing.Literal["_warmup_ratio", b"_warmup_ratio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer_tokens) -> _WhichOneofReturnType__answer_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta) -> _WhichOneofReturnType__beta | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__desirable_weight) -> _WhichOneofReturnType__desirable_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dropout) -> _WhichOneofReturnType__dropout | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epochs) -> _WhichOneofReturnType__epochs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generations) -> _WhichOneofReturnType__generations | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_steps) -> _WhichOneofReturnType__max_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__micro_batch) -> _WhichOneofReturnType__micro_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__undesirable_weight) -> _WhichOneofReturnType__undesirable_weight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warmup_ratio) -> _WhichOneofReturnType__warmup_ratio | None: ...
+
+Global___Hyperparameters: _TypeAlias = Hyperparameters  # noqa: Y015
+
+@_typing.final
+class StartAdapterRunRequest(_message.Message):
+    """What to train, and from what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
+    GOLDEN_SET_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    REWARD_DATASET_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """At most 64 characters; empty means that a repeat is a new run."""
+    dataset: _builtins.str
+    """A data set's digest, of the kind that the method learns from."""
+    method: Global___TrainingMethod.ValueType
+    base: _builtins.str
+    """A model by a name that the deployment knows; empty means its first, the engine's."""
+    parent: _builtins.str
+    """An adapter's digest to begin from, and to stay near to; empty means the base model."""
+    seed: _builtins.int
+    """Of order, sampling and first weights; 0 or more."""
+    golden_set: _builtins.str
+    """A kept set of questions that the gate measures on; empty means none."""
+    alias: _builtins.str
+    """The gate measures against what this alias points at; empty means the base model."""
+    reward_dataset: _builtins.str
+    """GRPO's reward model learns from this data set of pairs or of good and bad answers; empty means that
+    only what can be checked is rewarded.
+    """
+    @_builtins.property
+    def hyperparameters(self) -> Global___Hyperparameters: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        dataset: _builtins.str = ...,
+        method: Global___TrainingMethod.ValueType = ...,
+        base: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        hyperparameters: Global___Hyperparameters | None = ...,
+        golden_set: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        reward_dataset: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hyperparameters", b"hyperparameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "base", b"base", "dataset", b"dataset", "golden_set", b"golden_set", "hyperparameters", b"hyperparameters", "method", b"method", "parent", b"parent", "request_id", b"request_id", "reward_dataset", b"reward_dataset", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartAdapterRunRequest: _TypeAlias = StartAdapterRunRequest  # noqa: Y015
+
+@_typing.final
+class StartAdapterRunResponse(_message.Message):
+    """The run, queued."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run: ...
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartAdapterRunResponse: _TypeAlias = StartAdapterRunResponse  # noqa: Y015
+
+@_typing.final
 class Run(_message.Message):
-    """A run that trains a reranker."""
+    """A run that trains a reranker or an adapter."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -242,20 +494,23 @@ class Run(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     state: Global___RunState.ValueType
     stage: _builtins.str
-    """What it does now: "gathering", "training", "scoring" or "publishing"; empty before and after."""
+    """What it does now: "gathering", "preparing", "rewarding", "training", "scoring", "publishing" or
+    "judging"; empty before and after.
+    """
     progress: _builtins.float
     """Of the stage, 0 to 1."""
     subject: _builtins.str
     """Who started it."""
     base: _builtins.str
     origin: _builtins.str
-    """"training_set" or "ratings"."""
+    """"training_set" or "ratings" of a reranker, "dataset" of an adapter."""
     seed: _builtins.int
     reranker: _builtins.str
-    """What it made; empty until it has succeeded."""
+    """The reranker that it made; empty until it has succeeded."""
     failure: _builtins.str
     """Why it failed, such as "TOO_LITTLE_DATA"; empty unless it did."""
     failure_message: _builtins.str
@@ -268,7 +523,11 @@ class Run(_message.Message):
     def ended_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def report(self) -> Global___GateReport:
-        """Unset until it has succeeded."""
+        """Of a reranker; unset until it has succeeded."""
+
+    @_builtins.property
+    def training(self) -> Global___AdapterTraining:
+        """Of an adapter."""
 
     def __init__(
         self,
@@ -288,14 +547,84 @@ class Run(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         report: Global___GateReport | None = ...,
+        training: Global___AdapterTraining | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "report", b"report", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "report", b"report", "started_at", b"started_at", "training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "created_at", b"created_at", "ended_at", b"ended_at", "failure", b"failure", "failure_message", b"failure_message", "origin", b"origin", "progress", b"progress", "report", b"report", "reranker", b"reranker", "run_id", b"run_id", "seed", b"seed", "stage", b"stage", "started_at", b"started_at", "state", b"state", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "created_at", b"created_at", "ended_at", b"ended_at", "failure", b"failure", "failure_message", b"failure_message", "origin", b"origin", "progress", b"progress", "report", b"report", "reranker", b"reranker", "run_id", b"run_id", "seed", b"seed", "stage", b"stage", "started_at", b"started_at", "state", b"state", "subject", b"subject", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class AdapterTraining(_message.Message):
+    """How the training of an adapter is ordered, and how far it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    DATASET_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    GOLDEN_SET_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    REWARD_DATASET_FIELD_NUMBER: _builtins.int
+    HYPERPARAMETERS_FIELD_NUMBER: _builtins.int
+    ADAPTER_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    ETA_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    method: Global___TrainingMethod.ValueType
+    dataset: _builtins.str
+    parent: _builtins.str
+    golden_set: _builtins.str
+    alias: _builtins.str
+    reward_dataset: _builtins.str
+    adapter: _builtins.str
+    """The adapter that it made; empty until it has succeeded."""
+    passed: _builtins.bool
+    """True: the gate lets the adapter through."""
+    step: _builtins.int
+    """Done, and in all; 0 before training begins."""
+    steps: _builtins.int
+    loss: _builtins.float
+    """Of the last step."""
+    attempts: _builtins.int
+    """How often it was begun or taken up again."""
+    @_builtins.property
+    def hyperparameters(self) -> Global___Hyperparameters: ...
+    @_builtins.property
+    def eta(self) -> _duration_pb2.Duration:
+        """Until the last step; unset before it can be told."""
+
+    def __init__(
+        self,
+        *,
+        method: Global___TrainingMethod.ValueType = ...,
+        dataset: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        golden_set: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        reward_dataset: _builtins.str = ...,
+        hyperparameters: Global___Hyperparameters | None = ...,
+        adapter: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        step: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        loss: _builtins.float = ...,
+        eta: _duration_pb2.Duration | None = ...,
+        attempts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["eta", b"eta", "hyperparameters", b"hyperparameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "alias", b"alias", "attempts", b"attempts", "dataset", b"dataset", "eta", b"eta", "golden_set", b"golden_set", "hyperparameters", b"hyperparameters", "loss", b"loss", "method", b"method", "parent", b"parent", "passed", b"passed", "reward_dataset", b"reward_dataset", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdapterTraining: _TypeAlias = AdapterTraining  # noqa: Y015
 
 @_typing.final
 class GateReport(_message.Message):

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class TuningServiceStub:
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -43,6 +43,11 @@ class TuningServiceStub:
                 '/tandem.tune.v1.TuningService/StartRerankerRun',
                 request_serializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunRequest.SerializeToString,
                 response_deserializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunResponse.FromString,
+                _registered_method=True)
+        self.StartAdapterRun = channel.unary_unary(
+                '/tandem.tune.v1.TuningService/StartAdapterRun',
+                request_serializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunRequest.SerializeToString,
+                response_deserializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunResponse.FromString,
                 _registered_method=True)
         self.GetRun = channel.unary_unary(
                 '/tandem.tune.v1.TuningService/GetRun',
@@ -82,8 +87,8 @@ class TuningServiceStub:
 
 
 class TuningServiceServicer:
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -96,6 +101,22 @@ class TuningServiceServicer:
 
         Errors: INVALID_ARGUMENT / INVALID_RUN, INVALID_TRAINING_SET, UNKNOWN_BASE;
         RESOURCE_EXHAUSTED / TOO_MANY_RUNS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartAdapterRun(self, request, context):
+        """StartAdapterRun queues a run that trains an adapter from a data set, has the gate judge it and
+        registers it. A tenant's runs go one after the other. What a process or a service that was killed
+        had learnt is taken up again. A repeat with the same request_id returns the run already made.
+
+        The run itself may fail with DATASET_NOT_FOUND, DATASET_NOT_FIT, TOO_LITTLE_DATA, PARENT_NOT_FIT,
+        INSUFFICIENT_MEMORY, TRAINING_FAILED, RUN_TOO_LONG, RUN_LOST or DATA_ERASED.
+
+        Errors: INVALID_ARGUMENT / INVALID_RUN, UNKNOWN_BASE, INVALID_HYPERPARAMETERS; NOT_FOUND /
+        DATASET_NOT_FOUND; FAILED_PRECONDITION / DATASET_NOT_FIT; RESOURCE_EXHAUSTED / TOO_MANY_RUNS;
+        UNAVAILABLE / DATASETS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +197,11 @@ def add_TuningServiceServicer_to_server(servicer, server):
                     request_deserializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunRequest.FromString,
                     response_serializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunResponse.SerializeToString,
             ),
+            'StartAdapterRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartAdapterRun,
+                    request_deserializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunRequest.FromString,
+                    response_serializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunResponse.SerializeToString,
+            ),
             'GetRun': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRun,
                     request_deserializer=tandem_dot_tune_dot_v1_dot_tuning__service__pb2.GetRunRequest.FromString,
@@ -220,8 +246,8 @@ def add_TuningServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TuningService:
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -244,6 +270,33 @@ class TuningService:
             '/tandem.tune.v1.TuningService/StartRerankerRun',
             tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunRequest.SerializeToString,
             tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartRerankerRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartAdapterRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.tune.v1.TuningService/StartAdapterRun',
+            tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunRequest.SerializeToString,
+            tandem_dot_tune_dot_v1_dot_tuning__service__pb2.StartAdapterRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

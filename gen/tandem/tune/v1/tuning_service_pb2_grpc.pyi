@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TuningServiceStub:
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -45,6 +45,18 @@ class TuningServiceStub:
 
     Errors: INVALID_ARGUMENT / INVALID_RUN, INVALID_TRAINING_SET, UNKNOWN_BASE;
     RESOURCE_EXHAUSTED / TOO_MANY_RUNS.
+    """
+    StartAdapterRun: _grpc.UnaryUnaryMultiCallable[_tuning_service_pb2.StartAdapterRunRequest, _tuning_service_pb2.StartAdapterRunResponse]
+    """StartAdapterRun queues a run that trains an adapter from a data set, has the gate judge it and
+    registers it. A tenant's runs go one after the other. What a process or a service that was killed
+    had learnt is taken up again. A repeat with the same request_id returns the run already made.
+
+    The run itself may fail with DATASET_NOT_FOUND, DATASET_NOT_FIT, TOO_LITTLE_DATA, PARENT_NOT_FIT,
+    INSUFFICIENT_MEMORY, TRAINING_FAILED, RUN_TOO_LONG, RUN_LOST or DATA_ERASED.
+
+    Errors: INVALID_ARGUMENT / INVALID_RUN, UNKNOWN_BASE, INVALID_HYPERPARAMETERS; NOT_FOUND /
+    DATASET_NOT_FOUND; FAILED_PRECONDITION / DATASET_NOT_FIT; RESOURCE_EXHAUSTED / TOO_MANY_RUNS;
+    UNAVAILABLE / DATASETS_UNAVAILABLE.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_tuning_service_pb2.GetRunRequest, _tuning_service_pb2.GetRunResponse]
     """GetRun returns one run.
@@ -88,8 +100,8 @@ class TuningServiceStub:
 
 @_typing.type_check_only
 class TuningServiceAsyncStub(TuningServiceStub):
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -103,6 +115,18 @@ class TuningServiceAsyncStub(TuningServiceStub):
 
     Errors: INVALID_ARGUMENT / INVALID_RUN, INVALID_TRAINING_SET, UNKNOWN_BASE;
     RESOURCE_EXHAUSTED / TOO_MANY_RUNS.
+    """
+    StartAdapterRun: _aio.UnaryUnaryMultiCallable[_tuning_service_pb2.StartAdapterRunRequest, _tuning_service_pb2.StartAdapterRunResponse]  # type: ignore[assignment]
+    """StartAdapterRun queues a run that trains an adapter from a data set, has the gate judge it and
+    registers it. A tenant's runs go one after the other. What a process or a service that was killed
+    had learnt is taken up again. A repeat with the same request_id returns the run already made.
+
+    The run itself may fail with DATASET_NOT_FOUND, DATASET_NOT_FIT, TOO_LITTLE_DATA, PARENT_NOT_FIT,
+    INSUFFICIENT_MEMORY, TRAINING_FAILED, RUN_TOO_LONG, RUN_LOST or DATA_ERASED.
+
+    Errors: INVALID_ARGUMENT / INVALID_RUN, UNKNOWN_BASE, INVALID_HYPERPARAMETERS; NOT_FOUND /
+    DATASET_NOT_FOUND; FAILED_PRECONDITION / DATASET_NOT_FIT; RESOURCE_EXHAUSTED / TOO_MANY_RUNS;
+    UNAVAILABLE / DATASETS_UNAVAILABLE.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_tuning_service_pb2.GetRunRequest, _tuning_service_pb2.GetRunResponse]  # type: ignore[assignment]
     """GetRun returns one run.
@@ -145,8 +169,8 @@ class TuningServiceAsyncStub(TuningServiceStub):
     """
 
 class TuningServiceServicer(metaclass=_abc_1.ABCMeta):
-    """TuningService trains rerankers from a tenant's own data, measures them against what is live, and
-    puts them into use or takes them back. Every RPC sees the caller's tenant only.
+    """TuningService trains rerankers and adapters from a tenant's own data and measures them against what
+    is live; rerankers it puts into use or takes back. Every RPC sees the caller's tenant only.
 
     Errors of every RPC: UNAUTHENTICATED / IDENTITY_MISSING; UNAVAILABLE / STORE_UNAVAILABLE, after
     which a repeat is safe.
@@ -164,6 +188,24 @@ class TuningServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT / INVALID_RUN, INVALID_TRAINING_SET, UNKNOWN_BASE;
         RESOURCE_EXHAUSTED / TOO_MANY_RUNS.
+        """
+
+    @_abc_1.abstractmethod
+    def StartAdapterRun(
+        self,
+        request: _tuning_service_pb2.StartAdapterRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tuning_service_pb2.StartAdapterRunResponse, _abc.Awaitable[_tuning_service_pb2.StartAdapterRunResponse]]:
+        """StartAdapterRun queues a run that trains an adapter from a data set, has the gate judge it and
+        registers it. A tenant's runs go one after the other. What a process or a service that was killed
+        had learnt is taken up again. A repeat with the same request_id returns the run already made.
+
+        The run itself may fail with DATASET_NOT_FOUND, DATASET_NOT_FIT, TOO_LITTLE_DATA, PARENT_NOT_FIT,
+        INSUFFICIENT_MEMORY, TRAINING_FAILED, RUN_TOO_LONG, RUN_LOST or DATA_ERASED.
+
+        Errors: INVALID_ARGUMENT / INVALID_RUN, UNKNOWN_BASE, INVALID_HYPERPARAMETERS; NOT_FOUND /
+        DATASET_NOT_FOUND; FAILED_PRECONDITION / DATASET_NOT_FIT; RESOURCE_EXHAUSTED / TOO_MANY_RUNS;
+        UNAVAILABLE / DATASETS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -2,13 +2,15 @@
 
 import threading
 
+import grpc
 from tandem.feedback.v1 import events_pb2, feedback_service_pb2, feedback_service_pb2_grpc
 from tandem.gateway.v1 import gateway_service_pb2 as pb
 from tandem.gateway.v1 import gateway_service_pb2_grpc
+from tandem.generate.v1 import generate_service_pb2, generate_service_pb2_grpc
 from tandem.ingest.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from tandem.retrieve.v1 import retrieve_service_pb2, tuning_service_pb2, tuning_service_pb2_grpc
 from tandem.tune.v1 import evaluation_service_pb2 as evaluations
-from tandem.tune.v1 import evaluation_service_pb2_grpc
+from tandem.tune.v1 import evaluation_service_pb2_grpc, registry_service_pb2, registry_service_pb2_grpc
 
 
 def passage(document: str, text: str = "text") -> retrieve_service_pb2.Passage:
@@ -44,11 +46,32 @@ class KnownAnswers(gateway_service_pb2_grpc.GatewayServiceServicer):
 
 
 class KnownDocuments(ingest_service_pb2_grpc.IngestServiceServicer):
-    """Lists documents, one a page."""
+    """Lists documents, one a page, and takes what is pushed."""
 
     def __init__(self) -> None:
         self.names = ["a", "b", "c"]
         self.sources: list[str] = []
+        self.made: list[ingest_service_pb2.CreateSourceRequest] = []
+        self.pushed: list[str] = []
+        self.deleted: list[str] = []
+        self.refusal = None
+        self.push_refusal = None
+
+    def CreateSource(self, request, context):
+        if self.refusal:
+            context.abort(self.refusal, "as told")
+        self.made.append(request)
+        return ingest_service_pb2.CreateSourceResponse(source=ingest_service_pb2.Source(source_id="scratch"))
+
+    def PushDocuments(self, request, context):
+        if self.push_refusal:
+            context.abort(self.push_refusal, "as told")
+        self.pushed.append(request.documents[0].content.decode())
+        return ingest_service_pb2.PushDocumentsResponse()
+
+    def DeleteSource(self, request, context):
+        self.deleted.append(request.source)
+        return ingest_service_pb2.DeleteSourceResponse()
 
     def ListDocuments(self, request, context):
         self.sources.append(request.source)
@@ -73,11 +96,37 @@ class KnownRatings(feedback_service_pb2_grpc.FeedbackServiceServicer):
         return feedback_service_pb2.ListInteractionsResponse(interactions=self.interactions)
 
 
+class KnownAdapters(generate_service_pb2_grpc.AdapterServiceServicer):
+    """Has what was loaded."""
+
+    def __init__(self) -> None:
+        self.loaded: list[generate_service_pb2.Adapter] = []
+
+    def ListAdapters(self, request, context):
+        return generate_service_pb2.ListAdaptersResponse(adapters=self.loaded)
+
+
+class KnownRegistry(registry_service_pb2_grpc.RegistryServiceServicer):
+    """Has what was registered, by digest."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, registry_service_pb2.Adapter] = {}
+
+    def GetAdapter(self, request, context):
+        if request.digest not in self.registered:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such adapter")
+        return registry_service_pb2.GetAdapterResponse(adapter=self.registered[request.digest])
+
+
 class KnownAssistants(gateway_service_pb2_grpc.AssistantServiceServicer):
     """Has an assistant, and perhaps one that answers without retrieval."""
 
     def __init__(self) -> None:
         self.base = False
+        self.one = pb.Assistant(name="default")
+
+    def GetAssistant(self, request, context):
+        return pb.GetAssistantResponse(assistant=self.one)
 
     def ListAssistants(self, request, context):
         assistants = [pb.Assistant(name="default")]

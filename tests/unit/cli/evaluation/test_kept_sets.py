@@ -32,7 +32,9 @@ def test_a_set_is_kept_with_the_ids_of_its_documents(platform, questions):
     assert [(line["question"], line["documents"]) for line in lines] == [
         ("first?", ["id-a"]),
         ("second?", ["id-b", "id-c"]),
+        ("third?", []),
     ]
+    assert lines[2]["answerable"] is False
 
 
 def test_a_set_with_documents_that_are_not_known_is_not_kept(platform, tmp_path):

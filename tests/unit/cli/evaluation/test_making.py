@@ -30,6 +30,7 @@ def test_good_answers_become_questions_with_what_they_cited(platform):
         rated(interaction("4", "uncited?", cited="")),
         rated(interaction("5", "", withheld=True), withheld=True),
         rated(interaction("6", "of an evaluation?", conversation_id="evaluation-1")),
+        rated(interaction("8", "of a trainer?", overridden=True)),
         rated(None),
         rated(interaction("7", "second?", cited="b"), correction="right"),
     ]

@@ -1,0 +1,1 @@
+"""The steps that clean rows and ratings, each counted."""

@@ -1,0 +1,1 @@
+"""Questions with their answers, found in documents by rule."""
