@@ -7,6 +7,8 @@ import random
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from services.cli.addresses import FREE_RANGE, is_taken
 from tests.manifest import Manifest, open_manifest
 
 START_SECONDS = 30
+CRASH_SECONDS = 0.2
 
 # A machine that is busy elsewhere for a moment is no fault of an example's, and every run tries the same ones.
 hypothesis.settings.register_profile(
@@ -57,15 +60,48 @@ def running(command: parts.Command, log: Path) -> Iterator[subprocess.Popen[byte
             process.wait()
 
 
+@contextlib.contextmanager
+def kept_running(command: parts.Command, log: Path, address: str) -> Iterator[None]:
+    """Run a server as the platform does: started again should it crash. Whatever asked it sees it away for a moment."""
+    stop, crashes = threading.Event(), list[int]()
+
+    def keep() -> None:
+        while not stop.is_set():
+            with running(command, log) as process:
+                while process.poll() is None and not stop.wait(CRASH_SECONDS):
+                    pass
+                if process.returncode is not None:
+                    crashes.append(process.returncode)
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not answers(address):
+            assert not crashes, f"exited with {crashes}"
+            assert time.monotonic() < deadline, f"nobody listens on {address}"
+            time.sleep(0.05)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if crashes:
+        sys.stderr.write(f"{command.name} crashed, with {crashes}: {log.read_text(errors='replace')[-2000:]}\n")
+
+
 def wait_for_port(address: str, process: subprocess.Popen[bytes]) -> None:
-    host, _, port = address.rpartition(":")
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while not answers(address):
         assert process.poll() is None, f"exited with {process.returncode}"
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return
+        assert time.monotonic() < deadline, f"nobody listens on {address}"
         time.sleep(0.05)
-    raise TimeoutError(address)
+
+
+def answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +117,7 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a real Milvus."""
     address, folder = free_address(), tmp_path_factory.mktemp("milvus")
-    with running(parts.milvus(folder / "milvus.db", address), folder / "log") as process:
-        wait_for_port(address, process)
+    with kept_running(parts.milvus(folder / "milvus.db", address), folder / "log", address):
         yield f"http://{address}"
 
 

@@ -33,7 +33,7 @@ from services.common import index
 from services.common.access import EVERY_ROLE
 from services.common.client import SERVICE_CONFIG
 from services.common.identity import METADATA_KEY, Identity, IdentitySigner
-from tests.conftest import free_address, running, wait_for_port
+from tests.conftest import free_address, kept_running, running, wait_for_port
 from tests.integration.ingest.conftest import create_database
 
 KEY = "k" * 32
@@ -159,8 +159,7 @@ def bus(tmp_path) -> Iterator[str]:
 @pytest.fixture
 def own_milvus_uri(tmp_path) -> Iterator[str]:
     address = free_address()
-    with running(parts.milvus(tmp_path / "own.db", address), tmp_path / "own.log") as process:
-        wait_for_port(address, process)
+    with kept_running(parts.milvus(tmp_path / "own.db", address), tmp_path / "own.log", address):
         yield f"http://{address}"
 
 
