@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from services.tune.domain.errors import InsufficientMemory
 
-# Weights and what passes through them are bfloat16; what is learnt has float32 weights, gradients and two moments.
-COMPUTED_BYTES, LEARNT_BYTES = 2, 16
-# Of one token in one layer, times the hidden size: Korthikanti et al. (2022), without the scores that are not kept, and
-# with what LoRA keeps beside.
-KEPT_A_TOKEN, KEPT_WITH_CHECKPOINTING = 42, 4
+# What is learnt has float32 weights, gradients and two moments.
+LEARNT_BYTES = 16
+# Numbers of one token in one layer, times the hidden size: Korthikanti et al. (2022), without the scores that are not
+# kept, and with what LoRA keeps beside.
+KEPT_A_TOKEN, KEPT_WITH_CHECKPOINTING, KEPT_INSIDE = 21, 2, 4
 # The interpreter with its libraries.
 RUNTIME_BYTES = 1200 << 20
 # Of all that a machine has: more is needed by others.
@@ -27,25 +27,29 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is held at once: weights that learn, models in memory, and the tokens that a device takes at a time."""
+    """What is held at once: weights that learn, models in memory, and the tokens that a device takes at a time.
+
+    A model's weights, and what passes through them, have `computed_bytes` each: 2 in bfloat16, 4 in float32.
+    """
 
     learnt: int
     models: int
     sequences: int
     tokens: int
+    computed_bytes: int = 2
     checkpointing: bool = False
 
 
 def estimate(size: Size, load: Load) -> int:
     """Return the bytes that training takes at most on one device."""
-    weights = size.parameters * COMPUTED_BYTES * load.models
+    weights = size.parameters * load.computed_bytes * load.models
     tokens = load.sequences * load.tokens
     width = KEPT_WITH_CHECKPOINTING if load.checkpointing else KEPT_A_TOKEN
-    inner = 0 if load.checkpointing else 8 * size.inner
+    inner = 0 if load.checkpointing else KEPT_INSIDE * size.inner
     kept = tokens * size.layers * (width * size.hidden + inner)
     # One layer is made again while its gradients are.
-    kept += tokens * (KEPT_A_TOKEN * size.hidden + 8 * size.inner) if load.checkpointing else 0
-    return weights + load.learnt * LEARNT_BYTES + kept + RUNTIME_BYTES
+    kept += tokens * (KEPT_A_TOKEN * size.hidden + KEPT_INSIDE * size.inner) if load.checkpointing else 0
+    return weights + load.learnt * LEARNT_BYTES + kept * load.computed_bytes + RUNTIME_BYTES
 
 
 def fitted(size: Size, load: Load, total: int) -> Load:
@@ -71,7 +75,7 @@ def check_memory(size: Size, load: Load, available: int) -> None:
             "smaller base model or shorter examples take less",
             needed_bytes=needed,
             available_bytes=available,
-            model_bytes=size.parameters * COMPUTED_BYTES * load.models,
+            model_bytes=size.parameters * load.computed_bytes * load.models,
             learnt_bytes=load.learnt * LEARNT_BYTES,
             tokens_at_once=load.sequences * load.tokens,
         )

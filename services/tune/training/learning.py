@@ -47,9 +47,8 @@ def learn(layout: Layout, devices: int) -> None:
     work = Work(layout, spec, encoder, material, models.size_of(Path(spec.base)), devices)
     # The weights alone must fit before they are read.
     check_memory(work.size, _held(work, learnt=0, tokens=0), _available(work))
-    model = models.with_adapter(
-        models.open_base(Path(spec.base)), spec.hyperparameters, layout.parent if spec.parent else None
-    )
+    base = models.open_base(Path(spec.base), machine.computed_in())
+    model = models.with_adapter(base, spec.hyperparameters, layout.parent if spec.parent else None)
     load = _load_of(work, models.learnt_by(model))
     course = _course(work, load, layout.checkpoints, Stage.TRAINING)
     trainer, told = _trainer(work, model, course)
@@ -73,7 +72,8 @@ def _load_of(work: Work, learnt: int) -> Load:
 
 def _held(work: Work, learnt: int, tokens: int) -> Load:
     spec = work.spec
-    return Load(learnt, 2 if spec.rewards else 1, spec.hyperparameters.micro_batch * _SEQUENCES[spec.method], tokens)
+    sequences = spec.hyperparameters.micro_batch * _SEQUENCES[spec.method]
+    return Load(learnt, 2 if spec.rewards else 1, sequences, tokens, machine.computed_in().itemsize)
 
 
 def _available(work: Work) -> int:

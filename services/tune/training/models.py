@@ -17,7 +17,7 @@ from services.tune.domain.errors import ParentNotFit
 from services.tune.domain.hyperparameters import Hyperparameters
 from services.tune.domain.memory import Size
 
-# As the engine serves it.
+# As the engine serves it, whatever it is trained in.
 DTYPE = torch.bfloat16
 ADAPTER = "default"
 
@@ -30,9 +30,9 @@ def size_of(folder: Path) -> Size:
     return Size(parameters, int(config.num_hidden_layers), int(config.hidden_size), inner)
 
 
-def open_base(folder: Path) -> Any:
-    """Return the base model as it is served."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPE, use_safetensors=True)  # nosec B615
+def open_base(folder: Path, dtype: torch.dtype = DTYPE) -> Any:
+    """Return the base model, as it is served unless another type is asked for."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)  # nosec B615
 
 
 def with_adapter(base: Any, numbers: Hyperparameters, parent: Path | None) -> Any:

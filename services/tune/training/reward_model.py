@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification
 from services.tune.domain.hyperparameters import Hyperparameters, Method, defaults
 from services.tune.training.checkpoints import last_checkpoint
 from services.tune.training.encoding import Encoder
-from services.tune.training.machine import device, draw_from
-from services.tune.training.models import DTYPE, lora_of
+from services.tune.training.machine import computed_in, device, draw_from
+from services.tune.training.models import lora_of
 from services.tune.training.rewards import Reward
 from services.tune.training.rows import Example, order_of
 from services.tune.training.trainers import Course, Taught, reward
@@ -75,7 +75,7 @@ def score(model: Any, tokens: Sequence[int]) -> float:
 def _opened(base: Path, encoder: Encoder, seed: int) -> Any:
     # The head is drawn here.
     draw_from(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=DTYPE)  # nosec B615
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=computed_in())  # nosec B615
     model.config.pad_token_id = encoder.tokenizer.pad_token_id
     return model
 

@@ -71,6 +71,7 @@ def test_longer_and_more_sequences_take_more_memory_and_made_again_activations_l
         SMOLLM2, Load(1_000_000, 1, 4, 2048)
     )
     assert estimate(SMOLLM2, Load(1_000_000, 2, 1, 512)) - estimate(SMOLLM2, one) == 270_000_000
+    assert estimate(SMOLLM2, Load(1_000_000, 1, 1, 512, computed_bytes=4)) > estimate(SMOLLM2, one) + 270_000_000
 
 
 def test_activations_are_made_again_where_the_machine_is_too_small_for_them():
