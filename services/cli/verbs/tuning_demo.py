@@ -88,7 +88,7 @@ SCALES = {
         ratings=60,
         canary=24,
         test_share=0.25,
-        documents=("epochs=2", "learning_rate=2e-4"),
+        documents=("epochs=1", "learning_rate=3e-4"),
         preferences=("epochs=1",),
     ),
     Size.SMALL: Scale(
