@@ -31,7 +31,10 @@ class Settings(ServerSettings):
     max_model_len: int = Field(2048, ge=256, description="Tokens of prompt and answer together.")
     max_tokens: int = Field(1024, ge=1, description="Tokens of an answer at most.")
 
-    dtype: str = Field("bfloat16", description="The type that weights are computed in.")
+    dtype: str = Field(
+        "auto",
+        description="The type that weights are computed in; auto is bfloat16, or float32 on a CPU that has none.",
+    )
     enforce_eager: bool = Field(default=True, description="Start sooner, without compiling; slower on GPUs.")
     kv_cache_bytes: int = Field(1 << 30, ge=0, description="Memory for prompts' state; 0 leaves it to vLLM (GPUs).")
     reserved_cores: int = Field(
@@ -88,10 +91,13 @@ class Settings(ServerSettings):
 
     def vllm_options(self, folder: Path) -> dict[str, Any]:
         """Return the fields of AsyncEngineArgs for the model in `folder`."""
+        from services.common.models.precision import natural_dtype  # noqa: PLC0415 - the memory engine needs no torch
+
+        dtype = str(natural_dtype()).removeprefix("torch.") if self.dtype == "auto" else self.dtype
         modules = {name.removesuffix(".weight").rpartition(".")[2] for name in tunable(weight_shapes(folder))}
         return {
             "model": str(folder),
-            "dtype": self.dtype,
+            "dtype": dtype,
             "enforce_eager": self.enforce_eager,
             "max_model_len": self.max_model_len,
             "max_num_seqs": self.max_running,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from services.common.models.precision import natural_dtype
 from services.tune.domain.hyperparameters import Method
 from services.tune.domain.memory import Load, Size, check_memory, estimate, fitted
 from services.tune.domain.runs import Stage
@@ -47,7 +48,7 @@ def learn(layout: Layout, devices: int) -> None:
     work = Work(layout, spec, encoder, material, models.size_of(Path(spec.base)), devices)
     # The weights alone must fit before they are read.
     check_memory(work.size, _held(work, learnt=0, tokens=0), _available(work))
-    base = models.open_base(Path(spec.base), machine.computed_in())
+    base = models.open_base(Path(spec.base), natural_dtype())
     model = models.with_adapter(base, spec.hyperparameters, layout.parent if spec.parent else None)
     load = _load_of(work, models.learnt_by(model))
     course = _course(work, load, layout.checkpoints, Stage.TRAINING)
@@ -73,7 +74,7 @@ def _load_of(work: Work, learnt: int) -> Load:
 def _held(work: Work, learnt: int, tokens: int) -> Load:
     spec = work.spec
     sequences = spec.hyperparameters.micro_batch * _SEQUENCES[spec.method]
-    return Load(learnt, 2 if spec.rewards else 1, sequences, tokens, machine.computed_in().itemsize)
+    return Load(learnt, 2 if spec.rewards else 1, sequences, tokens, natural_dtype().itemsize)
 
 
 def _available(work: Work) -> int:

@@ -39,12 +39,6 @@ def device() -> str:
     return "cuda" if has_gpu() else "cpu"
 
 
-def computed_in() -> torch.dtype:
-    """Return the type to train in: a CPU that has no bfloat16 of its own is several times faster with float32."""
-    own = (has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
-    return torch.bfloat16 if has_gpu() or any(own) else torch.float32
-
-
 def total_bytes() -> int:
     """Return the memory of a device, or of the machine as far as this process may have it."""
     if has_gpu():

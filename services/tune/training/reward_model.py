@@ -10,10 +10,11 @@ from datasets import Dataset
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
+from services.common.models.precision import natural_dtype
 from services.tune.domain.hyperparameters import Hyperparameters, Method, defaults
 from services.tune.training.checkpoints import last_checkpoint
 from services.tune.training.encoding import Encoder
-from services.tune.training.machine import computed_in, device, draw_from
+from services.tune.training.machine import device, draw_from
 from services.tune.training.models import lora_of
 from services.tune.training.rewards import Reward
 from services.tune.training.rows import Example, order_of
@@ -75,7 +76,7 @@ def score(model: Any, tokens: Sequence[int]) -> float:
 def _opened(base: Path, encoder: Encoder, seed: int) -> Any:
     # The head is drawn here.
     draw_from(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=computed_in())  # nosec B615
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=natural_dtype())  # nosec B615
     model.config.pad_token_id = encoder.tokenizer.pad_token_id
     return model
 

@@ -22,8 +22,9 @@ from trl import (
 )
 
 from services.common.lora.store import WEIGHTS
+from services.common.models.precision import natural_dtype
 from services.tune.domain.hyperparameters import Hyperparameters, Method
-from services.tune.training.machine import SEEDS, computed_in, has_gpu
+from services.tune.training.machine import SEEDS, has_gpu
 from services.tune.training.models import ADAPTER
 
 CHECKPOINTS = 20
@@ -100,7 +101,7 @@ class Course:
             "logging_steps": 1,
             "logging_nan_inf_filter": False,
             "gradient_checkpointing": self.checkpointing,
-            "bf16": torch.cuda.is_bf16_supported() if on_gpu else computed_in() is torch.bfloat16,
+            "bf16": torch.cuda.is_bf16_supported() if on_gpu else natural_dtype() is torch.bfloat16,
             "use_cpu": not on_gpu,
             "ddp_backend": "gloo" if self.devices > 1 and not on_gpu else None,
             "ddp_find_unused_parameters": False,
