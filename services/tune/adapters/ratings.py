@@ -30,7 +30,10 @@ class GrpcRatedAnswers:
         if rated_after:
             request.rated_after.FromDatetime(rated_after)
         with reaching("feedback"):
-            call = self._stub.ExportRatings(request, **options(self._outgoing, identity, EXPORT_SECONDS))
+            # A run waits for a service that is away.
+            call = self._stub.ExportRatings(
+                request, wait_for_ready=True, **options(self._outgoing, identity, EXPORT_SECONDS)
+            )
             try:
                 async for exported in call:
                     if question := _question(exported):

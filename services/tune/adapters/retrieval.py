@@ -21,11 +21,12 @@ TUNING_SECONDS = 5.0
 
 
 class GrpcLiveTuning:
-    """A LiveTuning behind a channel."""
+    """A LiveTuning behind a channel: a run's is `patient` with one that is away, a call's is not."""
 
-    def __init__(self, channel: grpc.aio.Channel, outgoing: Outgoing) -> None:
+    def __init__(self, channel: grpc.aio.Channel, outgoing: Outgoing, *, patient: bool = False) -> None:
         self._stub = tuning_rpc.TuningServiceStub(channel)
         self._outgoing = outgoing
+        self._patient = patient
 
     async def get(self, identity: Identity) -> LiveReranker:
         return _live(await self.whole(identity))
@@ -44,9 +45,14 @@ class GrpcLiveTuning:
 
     async def whole(self, identity: Identity) -> tuning_pb.Tuning:
         """Return everything of the tuning that is live."""
+        if self._patient:
+            return await patiently(partial(self._whole, identity), RETRIEVE)
         with reaching(RETRIEVE):
-            request = tuning_pb.GetTuningRequest()
-            answer = await self._stub.GetTuning(request, **options(self._outgoing, identity, TUNING_SECONDS))
+            return await self._whole(identity)
+
+    async def _whole(self, identity: Identity) -> tuning_pb.Tuning:
+        request = tuning_pb.GetTuningRequest()
+        answer = await self._stub.GetTuning(request, **options(self._outgoing, identity, TUNING_SECONDS))
         return answer.tuning
 
 

@@ -14,7 +14,16 @@ from tandem.tune.v1 import tuning_service_pb2 as pb
 from services.cli.errors import failure_of
 from services.common.client import open_channel
 from services.common.rerankers import Rerankers
-from tests.integration.tune.running import TRAINER, called_by, ended, stub_of, tenant, training_set, until
+from tests.integration.tune.running import (
+    TRAINER,
+    called_by,
+    ended,
+    neighbours_at,
+    stub_of,
+    tenant,
+    training_set,
+    until,
+)
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -109,6 +118,20 @@ async def test_a_run_whose_service_was_killed_has_failed_and_its_process_is_gone
     await asyncio.to_thread(psutil.wait_procs, [child], 30)
     assert not child.is_running()
     assert not list((tune.folder / "cache/runs").glob("*"))
+
+
+@pytest.mark.parametrize("ratings", [False, True])
+async def test_a_run_waits_for_services_that_are_away_for_a_moment(tune, beside, ratings):
+    acme = tenant()
+    request = pb.StartRerankerRunRequest(ratings=pb.Ratings()) if ratings else training_set(3)
+    async with stub_of(tune) as stub:
+        run = (await stub.StartRerankerRun(request, **called_by(acme))).run
+        await until(stub, run.run_id, lambda each: each.state == pb.RUN_STATE_RUNNING, **called_by(acme))
+        await asyncio.sleep(1)
+        async with neighbours_at(beside):
+            failed = await until(stub, run.run_id, ended, **called_by(acme))
+    # It has asked, and been told.
+    assert (failed.state, failed.failure) == (pb.RUN_STATE_FAILED, "TOO_LITTLE_DATA")
 
 
 async def test_runs_of_a_tenant_wait_for_each_other_and_are_cancelled(stub, neighbours):
