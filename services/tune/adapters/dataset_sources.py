@@ -42,7 +42,10 @@ class GrpcRatedInteractions:
         if rated_after:
             request.rated_after.FromDatetime(rated_after)
         with reaching("feedback"):
-            call = self._stub.ExportRatings(request, **options(self._outgoing, identity, EXPORT_SECONDS))
+            # A build waits for a service that is away.
+            call = self._stub.ExportRatings(
+                request, wait_for_ready=True, **options(self._outgoing, identity, EXPORT_SECONDS)
+            )
             try:
                 async for exported in call:
                     # What is measured on must not be learnt.
