@@ -78,9 +78,8 @@ def _told(kind: Kind, each: Found, seed: int) -> Row:
         for one in each.found
         if answer not in folded(plain(one.text)) or one.document_id != each.passage.document_id
     ]
-    at = next((place for place, one in enumerate(each.found) if one not in others), -1)
-    # Where the search did not find it, it stands anywhere, so that its place teaches nothing.
-    place = at if 0 <= at < MOST_PASSAGES else _number(each, seed) // 7 % (min(len(others), MOST_PASSAGES - 1) + 1)
+    # It stands anywhere, wherever the search found it: else a model would learn to copy what stands first.
+    place = _number(each, seed) // 7 % (min(len(others), MOST_PASSAGES - 1) + 1)
     passages = (*others[:place], each.passage, *others[place:])[:MOST_PASSAGES]
     place = passages.index(each.passage)
     if kind is Kind.GRPO:
