@@ -10,14 +10,14 @@ import pytest
 
 from tests.tandem_command import Tandem, demo_in
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def tandem(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Tandem]:
-    with demo_in(tmp_path, pytestconfig.cache.mkdir("tandem-models"), "tune-demo", seconds=880) as command:
+    with demo_in(tmp_path, pytestconfig.cache.mkdir("tandem-models"), "tune-demo", seconds=1480) as command:
         yield command
 
 
