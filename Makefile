@@ -27,7 +27,7 @@ demo: $(STAMP) ## Start the platform, ingest examples/, ask, rate, show, stop
 	$(BIN)/tandem demo
 
 .PHONY: tune-demo
-tune-demo: $(STAMP) ## From documents and ratings to a better model in use, and what it is worth: most of an hour
+tune-demo: $(STAMP) ## From documents and ratings to a better model in use, and what it is worth: an hour or more
 	@mkdir -p build
 	$(BIN)/tandem tune demo --out build/tune-demo.json --html build/tune-demo.html
 
