@@ -109,7 +109,7 @@ SCALES = {
 def demo(
     session: Session,
     size: Annotated[
-        Size, typer.Option(help="full needs most of an hour on two cores; small shows no rise.")
+        Size, typer.Option(help="full needs an hour or more on two cores; small shows no rise.")
     ] = Size.FULL,
     out: Annotated[Path | None, typer.Option(help="Write the comparison to this file, as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write it to this file, as a page.")] = None,
