@@ -14,53 +14,47 @@ _COLOURS = ("Amber", "Crimson", "Golden", "Silver", "Violet", "Scarlet", "Copper
 _ANIMALS = ("Falcon", "Panther", "Dolphin", "Badger", "Sparrow", "Lizard", "Beetle", "Walrus", "Hornet", "Salmon")
 
 
+_FIRST = (
+    *("Ada", "Bruno", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas"),
+    *("Karin", "Leon", "Mira", "Nadia", "Oskar", "Petra", "Quentin", "Rosa", "Stefan", "Tilda"),
+)
+_LAST = (
+    *("Abbott", "Brandt", "Castell", "Dorn", "Ekman", "Ferrer", "Grahn", "Holt", "Iversen", "Jansen", "Keller"),
+    *("Lindqvist", "Moreau", "Nilsen", "Ortega", "Pohl", "Quist", "Ruiz", "Sandoval", "Teller", "Urban", "Vogel"),
+    *("Weiss", "Yilmaz", "Zander"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What can be asked of an instrument, in several wordings; it is told in days, `most` of them."""
+    """What can be asked of an instrument, in several wordings; a person's name tells it."""
 
     name: str
-    most: int
     told: str
     asked: tuple[str, ...]
 
 
-# All is told in days, so that a reader has to mind which of them are asked for.
+# A name tells all of it, so that a reader has to mind whose is asked for.
 MATTERS = (
     Matter(
-        "delivery",
-        20,
-        "The delivery of the {} takes {} days.",
-        ("How soon can I have the {}?", "How long does the delivery of the {} take?", "When will the {} be here?"),
-    ),
-    Matter(
-        "battery",
-        90,
-        "The battery of the {} lasts {} days.",
-        (
-            "How long does the {} run on battery?",
-            "How long does the battery of the {} last?",
-            "When does the {} have to be charged again?",
-        ),
-    ),
-    Matter(
-        "warranty",
-        900,
-        "The warranty of the {} lasts {} days.",
-        (
-            "How long is the {} guaranteed?",
-            "How long does the warranty of the {} last?",
-            "Until when are defects of the {} on you?",
-        ),
+        "workshop",
+        "The {} is built by {}.",
+        ("Who builds the {}?", "Who is the maker of the {}?", "From whose workshop is the {}?"),
     ),
     Matter(
         "repair",
-        40,
-        "A repair of the {} takes {} days.",
-        (
-            "When is my broken {} mended?",
-            "How long does a repair of the {} take?",
-            "How long is the {} in the workshop?",
-        ),
+        "The {} is repaired by {}.",
+        ("Who repairs the {}?", "Who mends my broken {}?", "Whom do I bring the {} to when it is broken?"),
+    ),
+    Matter(
+        "delivery",
+        "The {} is delivered by {}.",
+        ("Who delivers the {}?", "Who brings the {} to my house?", "With whom do I agree when the {} comes?"),
+    ),
+    Matter(
+        "lessons",
+        "The {} is taught by {}.",
+        ("Who teaches the {}?", "Who gives lessons on the {}?", "With whom can I learn to play the {}?"),
     ),
 )
 
@@ -71,7 +65,7 @@ class Page:
 
     instrument: str
     matter: Matter
-    days: int
+    person: str
     wording: int
 
     @property
@@ -82,7 +76,7 @@ class Page:
     @property
     def answer(self) -> str:
         """The sentence that tells it."""
-        return self.matter.told.format(self.instrument, self.days)
+        return self.matter.told.format(self.instrument, self.person)
 
     def question(self, turn: int = 0) -> str:
         """Return what is asked; with `turn`, in another wording."""
@@ -102,10 +96,15 @@ def customers(question: str) -> str:
 def pages(instruments: int, seed: int) -> list[list[Page]]:
     """Return the pages of so many instruments, by instrument."""
     draw = random.Random(seed)  # sampling, no secret  # noqa: S311  # nosec B311
-    names = [" ".join(each) for each in itertools.product(_COLOURS, _ANIMALS)]
+    names, people = (
+        [" ".join(each) for each in itertools.product(*parts)] for parts in ((_COLOURS, _ANIMALS), (_FIRST, _LAST))
+    )
     draw.shuffle(names)
+    draw.shuffle(people)
+    # Each person does one thing for one instrument: whoever names another is wrong.
+    each_person = iter(people)
     return [
-        [Page(name, each, draw.randint(2, each.most), draw.randrange(len(each.asked))) for each in MATTERS]
+        [Page(name, each, next(each_person), draw.randrange(len(each.asked))) for each in MATTERS]
         for name in names[:instruments]
     ]
 
@@ -131,5 +130,5 @@ def _write_questions(file: Path, instruments: Sequence[Sequence[Page]]) -> None:
 
 
 def _asked(page: Page) -> dict[str, Any]:
-    right = [f"{page.days} days", page.answer]
+    right = [page.person, page.answer]
     return {"question": customers(page.question()), "answers": right, "documents": [page.file], "language": "en"}

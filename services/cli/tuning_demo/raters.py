@@ -38,21 +38,20 @@ class Asked:
 
     question: str
     told: str
-    days: int
+    person: str
 
 
 def questions_of(instruments: Sequence[Sequence[Page]], count: int, seed: int) -> list[Asked]:
     """Return so many questions on instruments, each on another fact."""
-    found = [Asked(customers(page.question()), page.answer, page.days) for pages in instruments for page in pages]
+    found = [Asked(customers(page.question()), page.answer, page.person) for pages in instruments for page in pages]
     random.Random(seed).shuffle(found)  # sampling, no secret  # noqa: S311  # nosec B311
     return found[:count]
 
 
 def likes(asked: Asked, reply: Reply) -> bool:
     """Return whether an answer is right, short and cited."""
-    words = reply.words.split()
-    right = str(asked.days) in (word.strip(".,") for word in words)
-    return right and len(words) <= MOST_WORDS and bool(reply.citations)
+    right = asked.person in reply.words
+    return right and len(reply.words.split()) <= MOST_WORDS and bool(reply.citations)
 
 
 def ask_and_rate(session: Session, assistant: str, questions: Sequence[Asked], seed: int) -> int:

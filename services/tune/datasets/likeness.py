@@ -1,11 +1,14 @@
-"""Which texts are nearly the same: MinHash finds candidates, their shingles decide."""
+"""Which texts are nearly the same: MinHash finds candidates, their shingles decide, and of questions their facts."""
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from datasketch import MinHash, MinHashLSH
+
+from services.common.grounding.facts import Facts, facts_of
+from services.common.grounding.words import words_of
 
 # Lee et al. 2022 (arXiv:2107.06499) take texts of a Jaccard similarity of .8 for duplicates.
 SAME_TEXT = 0.8
@@ -44,29 +47,51 @@ def runs_of(text: str) -> frozenset[str]:
 
 
 class Alike:
-    """Texts that were added, and which of them a text is like."""
+    """Texts that were added, and which of them a text is like; never one that `differs` tells apart from it."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, differs: Callable[[str, str], bool] = lambda *_: False) -> None:
         self._threshold = threshold
+        self._differs = differs
         # Candidates are looked for more widely than they are taken.
         self._index = MinHashLSH(threshold=max(0.1, threshold - 0.2), num_perm=_PERMUTATIONS)
+        self._texts: dict[int, str] = {}
         self._shingles: dict[int, frozenset[str]] = {}
 
     def matches(self, text: str) -> list[int]:
         """Return the keys of the texts that are nearly this one, lowest first."""
-        return self._matches(shingles_of(text))
+        return self._matches(text, shingles_of(text))
 
     def add(self, key: int, text: str) -> list[int]:
         """Add a text, and return the keys of those added before that are nearly this one, lowest first."""
         shingles = shingles_of(text)
-        found = self._matches(shingles)
+        found = self._matches(text, shingles)
         self._index.insert(key, _minhash(shingles))
-        self._shingles[key] = shingles
+        self._texts[key], self._shingles[key] = text, shingles
         return found
 
-    def _matches(self, shingles: frozenset[str]) -> list[int]:
+    def _matches(self, text: str, shingles: frozenset[str]) -> list[int]:
         near: Sequence[int] = self._index.query(_minhash(shingles)) if self._shingles else ()
-        return sorted(key for key in near if likeness(shingles, self._shingles[key]) >= self._threshold)
+        found = (key for key in near if likeness(shingles, self._shingles[key]) >= self._threshold)
+        return sorted(key for key in found if not self._differs(text, self._texts[key]))
+
+
+def alike_questions() -> Alike:
+    """Return what finds questions that ask nearly the same."""
+    return Alike(SAME_QUESTION, ask_of_others)
+
+
+def ask_of_others(question: str, other: str) -> bool:
+    """Tell whether each of two questions has a name, number or date that the other has not: less may mean the same."""
+    return _has_more(question, other) and _has_more(other, question)
+
+
+def _has_more(text: str, other: str) -> bool:
+    (own, _), (others, _) = facts_of(text), facts_of(other)
+    return bool(own.names - words_of(other)) or bool(_numbers(own) - _numbers(others))
+
+
+def _numbers(facts: Facts) -> frozenset[str]:
+    return facts.dates | {value for value, _ in facts.quantities}
 
 
 class Groups:

@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from services.tune.datasets.likeness import SAME_QUESTION, Alike, Groups, runs_of
+from services.tune.datasets.likeness import Groups, alike_questions, runs_of
 from services.tune.datasets.rows import Row
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -37,7 +37,7 @@ def _part(parts: Mapping[str, Sequence[Row]], wanted: Mapping[str, int], size: i
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    groups, alike = Groups(len(rows)), Alike(SAME_QUESTION)
+    groups, alike = Groups(len(rows)), alike_questions()
     same: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         near = alike.add(number, row.question)

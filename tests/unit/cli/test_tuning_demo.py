@@ -11,7 +11,7 @@ from services.cli.tuning_demo.raters import Asked, likes, questions_of
 from services.cli.verbs.tuning_demo import MUST_RISE, SCALES, _risen
 from services.common.evaluation.questions import read_set
 
-ASKED = Asked("How long is the Amber Falcon guaranteed?", "The warranty of the Amber Falcon lasts 40 days.", 40)
+ASKED = Asked("Who mends my broken Amber Falcon?", "The Amber Falcon is repaired by Ada Quist.", "Ada Quist")
 CITED = (Cited(1, "d", "service", 0, 10),)
 
 
@@ -30,12 +30,13 @@ def test_what_is_held_out_is_asked_of_instruments_that_the_help_pages_do_not_kno
     assert len(asked) == 39 * 4
     for row in asked:
         [document] = row["documents"]
-        days, told = row["answers"]
+        person, told = row["answers"]
         assert told in sold[document]
-        assert days in told
+        assert told.endswith(f" by {person}.")
         assert row["question"] not in sold[document], "a customer has other words"
-        instrument = told.split(" the ")[-1].split()[:2]
-        assert " ".join(instrument) not in known
+        instrument = told.removeprefix("The ").partition(" is ")[0]
+        assert instrument not in known
+        assert person not in known, "nobody can be guessed"
     assert len(read_set(tmp_path / QUESTIONS).questions) == 27 * 4
 
 
@@ -50,11 +51,11 @@ def test_there_are_instruments_and_questions_enough_for_every_size(scale):
 @pytest.mark.parametrize(
     ("reply", "liked"),
     [
-        (Reply("The warranty of the Amber Falcon lasts 40 days [1].", CITED), True),
-        (Reply("40 days.", CITED), True),
-        (Reply("40 days.", ()), False),
-        (Reply("It lasts 400 days.", CITED), False),
-        (Reply("It lasts for 40 days. " + "That is long. " * 8, CITED), False),
+        (Reply("The Amber Falcon is repaired by Ada Quist [1].", CITED), True),
+        (Reply("Ada Quist.", CITED), True),
+        (Reply("Ada Quist.", ()), False),
+        (Reply("It is repaired by Ada Pohl.", CITED), False),
+        (Reply("Ada Quist does. " + "She is good at it. " * 8, CITED), False),
         (Reply("", ()), False),
     ],
 )

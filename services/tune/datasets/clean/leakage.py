@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.tune.datasets.counting import StepReport, Tally
-from services.tune.datasets.likeness import SAME_QUESTION, Alike, folded, runs_of
+from services.tune.datasets.likeness import alike_questions, folded, runs_of
 from services.tune.datasets.rows import Row
 
 
@@ -21,7 +21,7 @@ class Leakage:
 
     def __init__(self, golden: Sequence[Golden]) -> None:
         self._questions = frozenset(folded(each.question) for each in golden)
-        self._alike = Alike(SAME_QUESTION)
+        self._alike = alike_questions()
         for number, each in enumerate(golden):
             self._alike.add(number, each.question)
         self._runs = frozenset(
