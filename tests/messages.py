@@ -1,5 +1,6 @@
 """Every RPC of the protos, and requests for it filled with values that fit: a new RPC is covered without a line."""
 
+import functools
 import importlib
 import itertools
 import random
@@ -87,6 +88,7 @@ def _replace(message: Message, values: Mapping[Any, Any]) -> None:
             setattr(message, each.name, values.get(value, value))
 
 
+@functools.cache
 def made_up(value: str, seed: int = 0) -> str:
     """Return what looks like `value` and is not it: a letter for each letter, a digit for each digit."""
     chance = random.Random(f"{seed} {value}")

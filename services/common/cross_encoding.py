@@ -7,16 +7,18 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 
+from services.common.models.precision import natural_dtype
+
 BATCH = 16
 
 
 def open_cross_encoder(folder: Path, tokens: int) -> Any:
-    """Return the cross-encoder in `folder`, in bfloat16; of a query and a text it reads `tokens` at most."""
+    """Return the cross-encoder in `folder`, in `natural_dtype`; of a query and a text it reads `tokens` at most."""
     model = CrossEncoder(
         str(folder),
         max_length=tokens,
         local_files_only=True,
-        model_kwargs={"dtype": torch.bfloat16, "use_safetensors": True},
+        model_kwargs={"dtype": natural_dtype(), "use_safetensors": True},
     )
     return model.eval()
 

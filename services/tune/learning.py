@@ -19,6 +19,7 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 from transformers import TrainerCallback, set_seed
 
 from services.common.cross_encoding import open_cross_encoder, scores_of
+from services.common.models.precision import natural_dtype
 from services.common.rerankers import SUFFIXES, TOKENS
 from services.tune.domain.runs import Stage
 
@@ -54,7 +55,7 @@ def learn(folder: Path) -> None:
         learning_rate_mapping={r"classifier|score\.": HEAD_LEARNING_RATE},
         warmup_steps=0.1,
         lr_scheduler_type="linear",
-        bf16=True,
+        bf16=natural_dtype() is torch.bfloat16,
         use_cpu=not on_gpu,
         seed=lesson["seed"] % 2**31,
         save_strategy="no",

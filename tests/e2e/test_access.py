@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import grpc
 import jwt
@@ -65,6 +66,7 @@ class World:
         assert found, f"nobody serves {path_of(method)}"
         return found
 
+    @cached_property
     def own(self) -> set[str]:
         """What is the victim's alone: another tenant with as many objects has not seen it."""
         found = self.victim.texts() - self.other.texts()
@@ -75,7 +77,7 @@ class World:
         account = self.strangers[path]
         if place.name == GATEWAY:
             return bearer(account.secret)
-        principals = sorted(value for value in self.own() if value.startswith(KINDS))
+        principals = sorted(value for value in self.own if value.startswith(KINDS))
         return signed(self.platform.signer(), account.tenant_id, principals=principals)
 
 
@@ -175,7 +177,7 @@ def test_every_role_but_the_one_needed_is_not_enough(world: World, path: str):
         for request in (b"", *filled(RPCS[path].input_type, world.victim.pool, 3), b"\xff\xff"):
             outcome = place.call(RPCS[path], request, metadata)
             assert outcome.code is grpc.StatusCode.PERMISSION_DENIED, (place.name, outcome)
-            assert_no_trace(outcome, world.own(), request)
+            assert_no_trace(outcome, world.own, request)
 
 
 @every
@@ -189,7 +191,7 @@ def test_a_stranger_with_real_ids_learns_nothing_and_changes_nothing(world: Worl
             # What a call that leaves something has left may be shown again by the next.
             sent = [request] if is_read(path) and not is_act(path) else [*sent, request]
             assert outcome.code not in BROKEN | {grpc.StatusCode.UNIMPLEMENTED}, (place.name, request, outcome)
-            assert_no_trace(outcome, world.own(), *sent)
+            assert_no_trace(outcome, world.own, *sent)
             if is_read(path):
                 assert_as_if_it_never_was(world, place, method, request, outcome)
     # Where it would be seen first; all the rest is looked at in the end.
@@ -241,7 +243,7 @@ def assert_as_if_it_never_was(
     world: World, place: Place, method: MethodDescriptor, request: Message, outcome: Outcome
 ) -> None:
     """Check that ids of the victim's are answered as ids are that nobody ever had."""
-    invented = {value: made_up(value) for value in world.own() if not value.startswith(NO_OBJECTS)}
+    invented = {value: made_up(value) for value in world.own if not value.startswith(NO_OBJECTS)}
     tokens = world.victim.pool.values.get("page_token", {}).keys() | world.victim.pool.values.get("next_page_token", {})
     other = replaced(request, {value: new for value, new in invented.items() if value not in tokens})
     if other != request:
@@ -255,7 +257,7 @@ def test_what_another_has_is_not_found_as_fast_as_what_nobody_has(world: World, 
     for place in world.places(method):
         metadata = world.stranger(place, path)
         for request in filled(method.input_type, world.victim.pool, REQUESTS):
-            invented = replaced(request, {value: made_up(value, 1) for value in world.own()})
+            invented = replaced(request, {value: made_up(value, 1) for value in world.own})
             if place.call(method, request, metadata).code is grpc.StatusCode.NOT_FOUND and invented != request:
                 assert_as_fast(place, method, request, invented, metadata)
                 break

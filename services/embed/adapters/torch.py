@@ -7,18 +7,19 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
+from services.common.models.precision import natural_dtype
 from services.embed.domain import Vector
 
 _LEAST_NORM = 1e-12
 
 
 class TorchEmbedder:
-    """The model in `folder`, in bfloat16, normalised in float32."""
+    """The model in `folder`, in `natural_dtype`, normalised in float32."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self._model = SentenceTransformer(str(folder), model_kwargs={"dtype": torch.bfloat16})
+        self._model = SentenceTransformer(str(folder), model_kwargs={"dtype": natural_dtype()})
         self.dimensions: int = self._model.get_embedding_dimension()
 
     def embed(self, texts: Sequence[str]) -> Vector:
