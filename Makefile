@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 GENERATE := $(BIN)/python -m grpc_tools.protoc -I protos \
   --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 PROTOS := $(shell find protos -name '*.proto')
-# Each part in a process of its own: the services' tests share topics' names, and each needs its own log.
-TEST_PARTS := tests/unit $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
+# Each part in a process of its own, one after the other: the services' tests share topics' names, and each needs its own log.
+TEST_PARTS := $(wildcard tests/contract/test_*.py) $(filter-out %__pycache__,$(wildcard tests/integration/*)) tests/e2e
 # What `make check` runs beside its checks; empty where they have just been run.
 FAST_TESTS ?= tests/unit tests/contract
 # What has a long variant.
@@ -33,6 +33,7 @@ tune-demo: $(STAMP) ## From documents and ratings to a better model in use, and 
 
 .PHONY: test
 test: $(STAMP) ## Every test: unit, contract, integration, end to end
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal tests/unit
 	@set -e; for part in $(TEST_PARTS); do echo "$$part"; $(BIN)/pytest $$part; done
 
 .PHONY: test-fast
