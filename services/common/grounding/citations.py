@@ -90,11 +90,11 @@ def check(answer: str, passages: Sequence[Given], question: str = "") -> tuple[V
     """Return a verdict for each sentence of `answer` that says something, in order.
 
     A sentence is supported by a span, one or two sentences of a passage, that holds 0.95 of its
-    content words. What it repeats of the question is no evidence by itself: where the span is
-    about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6), 0.75 of
-    what the sentence adds is enough. Its numbers, its dates, and a negation if and only if it
-    has one must stand in the span; its names there or over the passage, and those that the
-    question has anywhere in it.
+    content words, two at least. What it repeats of the question is no evidence by itself: where
+    the span is about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6),
+    0.75 of what the sentence adds is enough. Its numbers, its dates, and a negation if and only
+    if it has one must stand in the span; its names there or over the passage, and those that
+    the question has anywhere in it.
     """
     sentences = sentences_of(without_markers(answer))
     least_words = LEAST_WORDS if len(sentences) > 1 else 1
@@ -150,8 +150,7 @@ class _Index:
         Of spans that hold as much, that of the passage nearest to the question wins, then the
         shorter one, then that of the better passage.
         """
-        words = self._told(claim)
-        found = list(self._shares(words))
+        found = list(self._shares(self._told(claim)))
         if not found:
             return Verdict(claim.start, claim.end, None, Reason.NO_SUPPORT)
         close = sorted((span for span in found if span[0] >= RESEMBLANCE), key=self._rank)
@@ -168,8 +167,7 @@ class _Index:
 
     def _told(self, claim: Sentence) -> frozenset[str]:
         """Return the content words of a sentence, without those by which the model speaks of itself."""
-        words = claim.words - {NEGATION}
-        return words - (_OWN_WORDS - self._asked) or words
+        return claim.words - {NEGATION} - (_OWN_WORDS - self._asked)
 
     def _said(self, claim: Sentence, found: tuple[float, int, int], reason: Reason | None) -> Verdict:
         support, first, last = found
@@ -178,9 +176,10 @@ class _Index:
         return Verdict(claim.start, claim.end, Span(passage_index, begins.start, ends.end, support), reason)
 
     def _is_enough(self, claim: Sentence, share: float, first: int, last: int) -> bool:
-        if share >= LEAST_SUPPORT:
-            return True
         words, passage_index = self._told(claim), self._sentences[first][0]
+        # A word alone stands in many a passage: what was asked must be there, too.
+        if share >= LEAST_SUPPORT and (len(words) >= LEAST_WORDS or not self._asked):
+            return True
         held = self._held(first, last)
         added, repeated = words - self._asked, words & self._asked or self._asked
         if not added or _share(added, held | claim.facts.names & self._over[passage_index]) < LEAST_ADDED:

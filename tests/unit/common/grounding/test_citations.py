@@ -62,6 +62,23 @@ def test_one_word_may_be_the_whole_answer():
     assert quoted("Delivery.", [RETURNS]) == [(0, "Delivery.", "Returns are accepted within 30 days of delivery.")]
 
 
+@pytest.mark.parametrize(
+    ("answer", "passage", "reason"),
+    [
+        ("1975", "Victoria enacted its constitution in 1975.", None),
+        ("The answer is: 1975", "Victoria enacted its constitution in 1975.", None),
+        ("The answer is: 2014", "The Greens won their first seats in 2014.", Reason.NO_SUPPORT),
+    ],
+)
+def test_one_word_rests_on_what_speaks_of_the_question(answer: str, passage: str, reason: Reason | None):
+    assert reasons(answer, passage, question="When did Victoria enact its constitution?") == [reason]
+
+
+def test_a_sentence_that_only_says_that_it_answers_rests_on_nothing():
+    passage = "The answer of the ministry to the question was in the third passage."
+    assert reasons("The answer is:", passage, question="Who wrote it?") == [Reason.NO_SUPPORT]
+
+
 def test_a_claim_may_rest_on_two_sentences_that_follow_each_other():
     passage = "The Aurora lamp has a battery. It lasts twelve hours. It is blue."
     assert quoted("The Aurora lamp battery lasts twelve hours.", [passage]) == [
