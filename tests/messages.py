@@ -127,7 +127,8 @@ class Pool:
     def candidates(self, each: FieldDescriptor) -> list[Any]:
         """Return values to try in a field: some that were seen under its name, and one of each other name."""
         found = self.fitting(each)
-        named = [value for value in found if any(value in self.values[stem] for stem in self._named(each))]
+        own = [self.values[stem] for stem in self._named(each)]
+        named = [value for value in found if any(value in values for values in own)]
         return list(dict.fromkeys((*named[:OF_ONE_NAME], *named[-OF_ONE_NAME:], *found[:CANDIDATES])))
 
     def best(self, each: FieldDescriptor) -> Any:
@@ -156,6 +157,7 @@ _DISTANCES = (
 )
 
 
+@functools.cache
 def _distance(each: FieldDescriptor, stem: str) -> int:
     return next((number for number, fits in enumerate(_DISTANCES) if fits(each, stem)), len(_DISTANCES))
 
