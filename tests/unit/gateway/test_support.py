@@ -2,10 +2,13 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from tandem.retrieve.v1.retrieve_service_pb2 import Passage
 
-from services.common.grounding.citations import Checked, check
-from services.gateway.servicer.support import citations_event, given_of, interaction_citations, seen_of
+from services.common.grounding.abstention import Abstention, AbstentionReason
+from services.common.grounding.citations import Checked, Given, check
+from services.common.grounding.evidence import Evidence
+from services.gateway.servicer.support import citations_event, count, given_of, interaction_citations, seen_of
 
 PIECES = [
     "Returns are accepted within 30 days.",
@@ -51,3 +54,23 @@ def test_a_passage_is_compared_by_words_unless_both_languages_are_known_and_diff
     assert seen_of(french, "").comparable
     assert seen_of(Passage(text="x"), "en").comparable
     assert not seen_of(french, "en").comparable
+
+
+def test_what_the_alerts_watch_is_counted():
+    passage = Given("Returns are accepted within 30 days.")
+    half = Checked(check("Returns are accepted within 30 days. The moon is green cheese.", [passage]))
+    silent = Checked(check("", [passage]), failure="away")
+    names = (
+        ("tandem_citations_total", {}),
+        ("tandem_answer_sentences_total", {"support": "supported"}),
+        ("tandem_answer_sentences_total", {"support": "unsupported"}),
+        ("tandem_answer_supported_share_count", {}),
+        ("tandem_answer_supported_share_sum", {}),
+        ("tandem_entailment_failures_total", {}),
+        ("tandem_abstentions_total", {"reason": "NO_PASSAGES"}),
+    )
+    before = [REGISTRY.get_sample_value(*each) or 0 for each in names]
+    count(half, None)
+    count(silent, Abstention(AbstentionReason.NO_PASSAGES, Evidence(0, ())))
+    after = [REGISTRY.get_sample_value(*each) or 0 for each in names]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1, 1, 0.5, 1, 1]
