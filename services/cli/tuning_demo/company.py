@@ -12,8 +12,6 @@ HELP, CATALOGUE = "help", "catalogue"
 QUESTIONS, GOLDEN = "questions.jsonl", "golden.jsonl"
 _COLOURS = ("Amber", "Crimson", "Golden", "Silver", "Violet", "Scarlet", "Copper", "Ivory", "Indigo", "Cobalt")
 _ANIMALS = ("Falcon", "Panther", "Dolphin", "Badger", "Sparrow", "Lizard", "Beetle", "Walrus", "Hornet", "Salmon")
-
-
 _FIRST = (
     *("Ada", "Bruno", "Clara", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas"),
     *("Karin", "Leon", "Mira", "Nadia", "Oskar", "Petra", "Quentin", "Rosa", "Stefan", "Tilda"),
@@ -78,10 +76,9 @@ class Page:
         """The sentence that tells it."""
         return self.matter.told.format(self.instrument, self.person)
 
-    def question(self, turn: int = 0) -> str:
-        """Return what is asked; with `turn`, in another wording."""
-        asked = self.matter.asked
-        return asked[(self.wording + turn) % len(asked)].format(self.instrument)
+    def question(self) -> str:
+        """Return what is asked."""
+        return self.matter.asked[self.wording].format(self.instrument)
 
     def text(self) -> str:
         """Return it as a help centre writes."""
@@ -96,15 +93,13 @@ def customers(question: str) -> str:
 def pages(instruments: int, seed: int) -> list[list[Page]]:
     """Return the pages of so many instruments, by instrument."""
     draw = random.Random(seed)  # sampling, no secret  # noqa: S311  # nosec B311
-    names, people = (
-        [" ".join(each) for each in itertools.product(*parts)] for parts in ((_COLOURS, _ANIMALS), (_FIRST, _LAST))
-    )
+    names = [" ".join(each) for each in itertools.product(_COLOURS, _ANIMALS)]
+    people = [" ".join(each) for each in itertools.product(_FIRST, _LAST)]
     draw.shuffle(names)
     draw.shuffle(people)
-    # Each person does one thing for one instrument: whoever names another is wrong.
-    each_person = iter(people)
+    # Each person does one thing for one instrument: an answer that names another is wrong.
     return [
-        [Page(name, each, next(each_person), draw.randrange(len(each.asked))) for each in MATTERS]
+        [Page(name, each, people.pop(), draw.randrange(len(each.asked))) for each in MATTERS]
         for name in names[:instruments]
     ]
 

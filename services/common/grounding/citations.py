@@ -90,11 +90,11 @@ def check(answer: str, passages: Sequence[Given], question: str = "") -> tuple[V
     """Return a verdict for each sentence of `answer` that says something, in order.
 
     A sentence is supported by a span, one or two sentences of a passage, that holds 0.95 of its
-    content words, two at least. What it repeats of the question is no evidence by itself: where
-    the span is about the same (it holds 0.5 of that, two sentences 0.9, and the passage 0.6),
-    0.75 of what the sentence adds is enough. Its numbers, its dates, and a negation if and only
-    if it has one must stand in the span; its names there or over the passage, and those that
-    the question has anywhere in it.
+    content words, two at least where there is a question. What it repeats of that is no evidence
+    by itself: where the span is about the same (it holds 0.5 of that, two sentences 0.9, and the
+    passage 0.6), 0.75 of what the sentence adds is enough. Its numbers, its dates, and a negation
+    if and only if it has one must stand in the span; its names there or over the passage, and
+    those that the question has anywhere in it.
     """
     sentences = sentences_of(without_markers(answer))
     least_words = LEAST_WORDS if len(sentences) > 1 else 1

@@ -77,10 +77,10 @@ class Alike:
 
 def alike_questions() -> Alike:
     """Return what finds questions that ask nearly the same."""
-    return Alike(SAME_QUESTION, ask_of_others)
+    return Alike(SAME_QUESTION, differ_in_facts)
 
 
-def ask_of_others(question: str, other: str) -> bool:
+def differ_in_facts(question: str, other: str) -> bool:
     """Tell whether each of two questions has a name, number or date that the other has not: less may mean the same."""
     return _has_more(question, other) and _has_more(other, question)
 
